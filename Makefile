@@ -1,0 +1,38 @@
+# `make run` opens the app, `make test` proves it; each sets up what it needs. PYTHON=python3.12 picks an interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+
+.PHONY: run test lint browser benchmarks clean
+
+run: $(VENV)/installed
+	$(BIN)/ravine app --port $(PORT)
+
+test: $(VENV)/installed-dev lint browser
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+browser: $(VENV)/installed-dev
+	sh tests/browser/install-chromium.sh $(BIN)/python
+
+benchmarks: $(VENV)/installed-dev browser
+	$(BIN)/python -m benchmarks
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
