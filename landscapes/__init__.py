@@ -1,0 +1,62 @@
+"""Where we move: losses over flat parameter vectors, and their geometry around a point."""
+
+from landscapes.curvature import Eigenpairs, sharpness, top_eigenpairs
+from landscapes.landscape import Block, Landscape, Layout
+from landscapes.networks import MLP
+from landscapes.setting import Setting, setting, settings
+from landscapes.slices import Plane, slice_2d, slicing
+from landscapes.surfaces import (
+    Ackley,
+    Beale,
+    Booth,
+    Formula,
+    Himmelblau,
+    MonkeySaddle,
+    Quadratic,
+    Rastrigin,
+    Rosenbrock,
+    Saddle,
+    StabilityValley,
+    StyblinskiTang,
+    Surface,
+    ThreeHumpCamel,
+)
+
+LANDSCAPES: dict[str, type[Landscape]] = {
+    kind.name: kind
+    for kind in (
+        Rosenbrock,
+        Quadratic,
+        Beale,
+        Himmelblau,
+        Rastrigin,
+        Ackley,
+        StyblinskiTang,
+        Saddle,
+        MonkeySaddle,
+        ThreeHumpCamel,
+        Booth,
+        StabilityValley,
+        Formula,
+        MLP,
+    )
+}
+
+__all__ = [
+    "LANDSCAPES",
+    "MLP",
+    "Block",
+    "Eigenpairs",
+    "Formula",
+    "Landscape",
+    "Layout",
+    "Plane",
+    "Setting",
+    "Surface",
+    "setting",
+    "settings",
+    "sharpness",
+    "slice_2d",
+    "slicing",
+    "top_eigenpairs",
+]
