@@ -1,0 +1,313 @@
+"""Running a rule on a landscape: `iterate` yields the steps one by one, `run` collects them into a Trajectory.
+
+A run that leaves finite numbers is frozen where it was and marked with the step; the other runs of the batch go on.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from landscapes import Landscape
+from optimizers.optimizer import Evaluation, Oracle, Spent, State
+from optimizers.probes import Memory, Moment, measured, unmeasured
+from optimizers.stepper import Stepper
+
+
+class Iterate(NamedTuple):
+    """Where N rules stand after `step` steps."""
+
+    step: int
+    params: Tensor  # (N, ..., dim)
+    loss: Tensor  # (N, ...), on this step's batch
+    grad: Tensor  # (N, ..., dim)
+    poison: Tensor  # (N, ...), 0 while a run is finite, NaN ever after
+    states: tuple[State, ...]
+    spent: tuple[Spent, ...]  # so far, by each run of each rule
+
+    @property
+    def alive(self) -> Tensor:
+        """(N, ...), False once a run has left finite numbers."""
+        return self.poison == 0
+
+
+class Counts(NamedTuple):
+    """Evaluations that each run had spent by each recorded step, (R,), or (R, N) for several rules."""
+
+    loss: Tensor
+    grad: Tensor
+    hvp: Tensor
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A run at its recorded steps: R of them for the numbers, P for the parameters (the same unless asked otherwise).
+
+    Where several rules ran side by side, `...` begins with the dimension N of the rules.
+    """
+
+    step: Tensor  # (R,)
+    loss: Tensor  # (R, ...), NaN from the step on at which a run diverged
+    grad_norm: Tensor  # (R, ...), likewise
+    probes: dict[str, Tensor]  # each (R, ...), NaN where not measured
+    params: Tensor  # (P, ..., dim), frozen where a run diverged
+    params_step: Tensor  # (P,)
+    diverged_at: Tensor  # (...): the first step whose parameters or loss were not finite, -1 if none
+    evaluations: Counts
+
+    @property
+    def final(self) -> Tensor:
+        """The last parameters (..., dim)."""
+        return self.params[-1]
+
+
+def iterate(
+    landscape: Landscape,
+    optimizers: Sequence[Stepper],
+    start: Tensor,
+    *,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Iterator[Iterate]:
+    """N rules from start (..., dim), step after step and without end: the caller stops pulling.
+
+    The rules go in step: their iterates are evaluated together, which for small problems costs hardly more than one of
+    them alone, and each rule finds that evaluation in its oracle. What a rule does does not depend on its company, except
+    that the products of small networks may round otherwise in a batch than alone.
+    """
+    _check(landscape, optimizers, start)
+    rules = [rule.to(start) for rule in optimizers]
+    params = _spread(rules, landscape, start)
+    states = [rule.init(own) for rule, own in zip(rules, params.unbind(), strict=True)]
+    spent = [Spent() for _ in rules]
+    noise = [torch.Generator().manual_seed(seed) for _ in rules]
+    batches = _batches(landscape, batch_size, torch.Generator().manual_seed(seed))
+    # 0 while a run is finite, NaN ever after: adding 0 times a number is the cheapest test for inf and NaN.
+    poison = torch.zeros_like(params[..., 0])
+    # Small steps are bounded by torch's bookkeeping for autograd: a sixth of their time where nothing needs it.
+    untracked = torch.inference_mode(landscape.analytic)
+    for step, batch in enumerate(batches):
+        with untracked:
+            loss, grad = _evaluate(landscape, params, batch)
+            poison = torch.add(poison, loss, alpha=0)
+        yield Iterate(step, params, loss, grad, poison, tuple(states), tuple(spent))
+        with untracked:
+            moved = []
+            for index, (point, own_loss, own_grad) in enumerate(
+                zip(params.unbind(), loss.unbind(), grad.unbind(), strict=True)
+            ):
+                oracle = Oracle(landscape, batch, noise[index], spent[index], (point, Evaluation(own_loss, own_grad)))
+                new, states[index] = rules[index].step(point, states[index], oracle)
+                moved.append(new)
+                spent[index] = oracle.spent
+            # One rule keeps its storage, which element-wise work on long batches depends on (see _spread).
+            together = torch.stack(moved) if len(moved) > 1 else moved[0].unsqueeze(0)
+            poison = torch.add(poison, together.sum(-1), alpha=0)
+            params = together.where((poison == 0).unsqueeze(-1), params)
+
+
+def _check(landscape: Landscape, optimizers: Sequence[Stepper], start: Tensor) -> None:
+    if not optimizers:
+        raise ValueError("There is no optimizer to run: give at least one.")
+    for rule in optimizers:
+        if not isinstance(rule, Stepper):
+            raise TypeError(f"{rule!r} is not an optimizer: build one, as in OPTIMIZERS['gd'](lr=0.1).")
+    if not isinstance(start, Tensor) or not start.is_floating_point():
+        raise TypeError(f"start must be a floating-point tensor of shape (..., {landscape.dim}).")
+    if start.ndim == 0 or start.shape[-1] != landscape.dim:  # a last dimension of 1 would broadcast in silence
+        raise ValueError(f"start has shape {tuple(start.shape)}: {landscape.name} needs (..., {landscape.dim}).")
+
+
+def _spread(rules: Sequence[Stepper], landscape: Landscape, start: Tensor) -> Tensor:
+    """The start for every rule and every value of their tensor-valued hyper-parameters: (N, ..., dim)."""
+    lead = start.shape[:-1]
+    for rule in rules:
+        for name, value in rule.tensors():
+            try:
+                lead = torch.broadcast_shapes(lead, value.shape[:-1])
+            except RuntimeError:
+                raise ValueError(
+                    f"{name} has shape {tuple(value.shape)}: it must broadcast against {(*lead, 1)}, one value per run."
+                ) from None
+    params = start.detach().expand(len(rules), *lead, landscape.dim)
+    if landscape.dim == 2:  # one plane a coordinate, so that element-wise work on long batches stays contiguous
+        return params.movedim(-1, 0).contiguous().movedim(0, -1)
+    return params.contiguous()
+
+
+def _evaluate(landscape: Landscape, params: Tensor, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Loss and gradient of all rules, together where that is faster (see Landscape.chunk)."""
+    if params.numel() <= landscape.chunk(params) * landscape.dim:
+        return landscape.value_and_grad(params, batch)
+    parts = [landscape.value_and_grad(own, batch) for own in params.unbind()]
+    if len(parts) == 1:
+        return parts[0][0].unsqueeze(0), parts[0][1].unsqueeze(0)
+    return torch.stack([loss for loss, _ in parts]), torch.stack([grad for _, grad in parts])
+
+
+def run(
+    landscape: Landscape,
+    optimizer: Stepper | Sequence[Stepper],
+    start: Tensor | None = None,
+    steps: int = 1000,
+    seed: int = 0,
+    probes: Sequence[str] = (),
+    record_every: int = 1,
+    batch_size: int | None = None,
+    *,
+    probe_every: int | None = None,
+    params_every: int | None = None,
+) -> Trajectory:
+    """Run a rule, or several side by side, for `steps` steps and record what happened.
+
+    start: (..., dim), by default the landscape's own first start. Several rules (a sequence of N) add a dimension N in
+    front of the start's; each does what it would do alone. Records every `record_every`-th step and the last one;
+    probes every `probe_every` and parameters every `params_every` steps (both by default as often as the rest; multiples
+    of record_every). Tensor-valued hyper-parameters (..., 1) broadcast against the start, one run each. Raises ValueError
+    or TypeError for what does not fit; a run that diverges is not an error.
+    """
+    *_, trajectory = running(
+        landscape, optimizer, start, steps, seed, probes, record_every, batch_size,
+        probe_every=probe_every, params_every=params_every, report_every=sys.maxsize,
+    )  # fmt: skip
+    return trajectory
+
+
+def running(
+    landscape: Landscape,
+    optimizer: Stepper | Sequence[Stepper],
+    start: Tensor | None = None,
+    steps: int = 1000,
+    seed: int = 0,
+    probes: Sequence[str] = (),
+    record_every: int = 1,
+    batch_size: int | None = None,
+    *,
+    probe_every: int | None = None,
+    params_every: int | None = None,
+    report_every: int = 10,
+    report_after: float = 0.0,
+) -> Iterator[Trajectory]:
+    """`run` as it grows: yields the trajectory so far, and at the end the whole. Stop pulling to cancel.
+
+    Reports every `report_every` steps, but not before `report_after` seconds have passed since the last report.
+    """
+    if start is None:
+        start = landscape.start()[0]
+    probe_every = record_every if probe_every is None else probe_every
+    params_every = record_every if params_every is None else params_every
+    for name, value in (
+        ("steps", steps), ("record_every", record_every), ("probe_every", probe_every),
+        ("params_every", params_every), ("report_every", report_every),
+    ):  # fmt: skip
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} = {value!r} is not allowed: it must be a whole number of at least 1.")
+    for name, value in (("probe_every", probe_every), ("params_every", params_every)):
+        if value % record_every:
+            raise ValueError(
+                f"{name} = {value} is not allowed: it must be a multiple of record_every = {record_every}."
+            )
+    kinds = measured(list(probes))
+    memories: dict[str, Memory] = dict.fromkeys(kinds)
+    alone = isinstance(optimizer, Stepper)
+    rules = [optimizer] if isinstance(optimizer, Stepper) else list(optimizer)
+    _check(landscape, rules, start)
+
+    def rehearse(one: Stepper) -> Tensor:
+        rehearsal = run(landscape, one, start, steps, seed, batch_size=batch_size, params_every=steps)
+        return rehearsal.grad_norm[:-1].movedim(0, -1)
+
+    rules = [rule.planned(steps, rehearse) for rule in rules]
+    record = _Record(kinds, alone)
+    reported = time.monotonic()
+    for now in iterate(landscape, rules, start, seed=seed, batch_size=batch_size):
+        last = now.step == steps
+        if record_every > 1:
+            record.count(now)
+        if now.step % record_every == 0 or last:
+            values = {}
+            for name, probe in kinds.items():
+                if now.step % probe_every == 0 or last:
+                    moment = Moment(landscape, now.step, now.params, now.loss, now.grad)
+                    measurement, memories[name] = probe.measure(moment, memories[name])
+                    values[name] = measurement.where(now.alive, torch.nan)
+                else:
+                    values[name] = unmeasured(now.loss)
+            record.add(now, values, keep_params=now.step % params_every == 0 or last)
+        due = now.step and now.step % report_every == 0 and time.monotonic() - reported >= report_after
+        if last or due:
+            yield record.trajectory()
+            reported = time.monotonic()
+        if last:
+            return
+
+
+class _Record:
+    """What has been recorded so far."""
+
+    def __init__(self, probes: Iterable[str], alone: bool):
+        self._alone = alone  # one rule, given as such: its dimension is dropped
+        self._steps: list[int] = []
+        self._losses: list[Tensor] = []
+        self._norms: list[Tensor] = []
+        self._poisons: list[Tensor] = []
+        self._spent: list[tuple[Spent, ...]] = []
+        self._values: dict[str, list[Tensor]] = {name: [] for name in probes}
+        self._params: list[Tensor] = []
+        self._params_steps: list[int] = []
+        self._survived: Tensor | None = None
+
+    def count(self, now: Iterate) -> None:
+        """Counts the steps survived, where not each of them is recorded."""
+        self._survived = now.alive.to(torch.int64) if self._survived is None else self._survived + now.alive
+
+    def add(self, now: Iterate, values: dict[str, Tensor], *, keep_params: bool) -> None:
+        self._steps.append(now.step)
+        self._losses.append(now.loss)
+        self._norms.append(torch.linalg.vector_norm(now.grad, dim=-1))
+        self._poisons.append(now.poison)
+        self._spent.append(now.spent)
+        for name, value in values.items():
+            self._values[name].append(value)
+        if keep_params:
+            self._params.append(now.params)
+            self._params_steps.append(now.step)
+
+    def trajectory(self) -> Trajectory:
+        alive = torch.stack(self._poisons) == 0  # (R, N, ...)
+        survived = alive.sum(0) if self._survived is None else self._survived
+        spent = torch.tensor(self._spent)  # (R, N, 3)
+
+        def own(values: Tensor, dim: int = 1) -> Tensor:
+            return values.squeeze(dim) if self._alone else values
+
+        return Trajectory(
+            step=torch.tensor(self._steps),
+            loss=own(torch.stack(self._losses).where(alive, torch.nan)),
+            grad_norm=own(torch.stack(self._norms).where(alive, torch.nan)),
+            probes={name: own(torch.stack(values)) for name, values in self._values.items()},
+            params=own(torch.stack(self._params)),
+            params_step=torch.tensor(self._params_steps),
+            diverged_at=own(survived.where(~alive[-1], -1), dim=0),
+            evaluations=Counts(*own(spent).unbind(-1)),
+        )
+
+
+def _batches(landscape: Landscape, size: int | None, generator: torch.Generator) -> Iterator[Tensor | None]:
+    """Sample indices (b,) for each step: every epoch a new permutation, cut into whole batches, the same for all runs."""
+    samples = landscape.samples
+    if size is None:
+        while True:
+            yield None
+    if samples is None:
+        raise ValueError(f"{landscape.name} is not a mean over samples: batch_size must be None.")
+    if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= samples:
+        raise ValueError(f"batch_size = {size!r} is not allowed: it must be a whole number from 1 to {samples}.")
+    while True:
+        yield from torch.randperm(samples, generator=generator)[: samples - samples % size].split(size)

@@ -1,0 +1,133 @@
+"""What a rule is compared with: problems, and the path of an implementation that is not ours."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from landscapes import LANDSCAPES, Layout
+from landscapes.landscape import Differentiated
+
+STEPS = 100
+
+
+@dataclass(frozen=True)
+class LeastSquares(Differentiated):
+    """|X W' + b - Y|^2 / 2 on fixed random data: a problem with a matrix and a vector, whose axes are not the Hessian's."""
+
+    name, label = "least_squares", "Least squares"
+    reads, reference, equation = "A test.", "none", "none"
+
+    @property
+    def layout(self):
+        return Layout.of([("W", (3, 4)), ("b", (3,))])
+
+    def start(self, runs=1, seed=0, *, dtype=torch.float64, device="cpu"):
+        noise = torch.randn(runs, self.dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        return noise.to(dtype=dtype, device=device)
+
+    def _loss(self, params, batch):
+        noise = torch.Generator().manual_seed(7)
+        inputs = torch.randn(9, 4, generator=noise, dtype=torch.float64)
+        targets = torch.randn(9, 3, generator=noise, dtype=torch.float64)
+        named = self.layout.unpack(params)
+        outputs = inputs @ named["W"].mT + named["b"].unsqueeze(-2)
+        return (outputs - targets).square().sum((-1, -2)) / 18
+
+
+PROBLEMS = {
+    "quadratic": LANDSCAPES["quadratic"](kappa=20.0, angle=0.5),
+    "rosenbrock": LANDSCAPES["rosenbrock"](),
+    "least_squares": LeastSquares(),
+}
+
+
+class Case(NamedTuple):
+    """A rule at some settings, and a factory of the optimizer that must visit the same points."""
+
+    rule: str
+    ours: dict[str, Any]
+    oracle: Callable[[list[torch.Tensor]], Any]
+
+
+class Written:
+    """An optimizer written out from a paper's equations, for rules that no library has.
+
+    `rule(w, blocks)` is a generator in NumPy: it yields the next w (dim,) and is sent the gradient there; `blocks` are the
+    (slice, shape) of the tensors in w.
+    """
+
+    def __init__(self, params, rule):
+        self.params, ends = params, list(itertools.accumulate(p.numel() for p in params))
+        blocks = [(slice(end - p.numel(), end), tuple(p.shape)) for p, end in zip(params, ends, strict=True)]
+        self.rule = rule(torch.cat([p.flatten() for p in params]).numpy(), blocks)
+        next(self.rule)
+
+    def step(self, closure):
+        points = torch.from_numpy(self.rule.send(torch.cat([p.grad.flatten() for p in self.params]).numpy()))
+        for param, part in zip(self.params, points.split([p.numel() for p in self.params]), strict=True):
+            param.copy_(part.view_as(param))
+
+
+def written(rule):
+    return lambda params: Written(params, rule)
+
+
+class Looking:
+    """An optimizer written out from a paper's equations, for rules that look at several points of one step.
+
+    `rule(w, gradient, hessian)` returns the next w (dim,); the others give the gradient (dim,) and, by automatic
+    differentiation of the loss alone, the Hessian (dim, dim) at any point.
+    """
+
+    def __init__(self, params, rule):
+        self.params, self.rule = params, rule
+
+    def step(self, closure):
+        def gradient(point):
+            self.place(point)
+            closure()
+            return torch.cat([p.grad.flatten() for p in self.params])
+
+        def hessian(point):
+            self.place(point)
+            return closure.hessian()
+
+        self.place(self.rule(torch.cat([p.flatten() for p in self.params]), gradient, hessian))
+
+    def place(self, point):
+        for param, part in zip(self.params, point.split([p.numel() for p in self.params]), strict=True):
+            param.copy_(part.view_as(param))
+
+
+def looking(rule):
+    return lambda params: Looking(params, rule)
+
+
+def followed(land, start, oracle):
+    """The points (STEPS + 1, dim) that a torch optimizer visits, its parameters being the tensors of the layout."""
+    params = [tensor.clone() for tensor in land.layout.unpack(start).values()]
+    names = [block.name for block in land.layout.blocks]
+
+    def point():
+        return land.layout.pack(dict(zip(names, params, strict=True)))
+
+    def evaluate():
+        grads = land.layout.unpack(land.grad(point()))
+        for name, tensor in zip(names, params, strict=True):
+            tensor.grad = grads[name].clone()
+
+    evaluate.hessian = lambda: torch.autograd.functional.hessian(
+        land.loss, point(), vectorize=True
+    )  # for rules that know curvature
+
+    optimizer, points = oracle(params), [point()]
+    for _ in range(STEPS):
+        evaluate()
+        optimizer.step(evaluate)  # the closure is for rules that look elsewhere before they move
+        points.append(point())
+    return torch.stack(points)

@@ -1,0 +1,92 @@
+"""Every rule against an implementation that is not ours: torch.optim, else pytorch_optimizer, else the paper by hand."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+import torch
+from pytorch_optimizer.optimizer import sam as third_party_sam
+
+from landscapes import LANDSCAPES
+from optimizers import OPTIMIZERS, run
+from tests.optimizers.comparison import PROBLEMS, STEPS, Case, followed
+
+# Every oracles_*.py beside this file holds the cases of one family of rules.
+CASES: list[Case] = [
+    case
+    for path in sorted(Path(__file__).parent.glob("oracles_*.py"))
+    for case in importlib.import_module(f"tests.optimizers.{path.stem}").CASES
+]
+
+
+@pytest.fixture(autouse=True)
+def _wide_norm(monkeypatch):
+    """pytorch_optimizer takes SAM's norm in float32 (5e-9 off in float64): the same sum, in the parameters' precision."""
+
+    def squared_norm(groups, *, weight_adaptive):
+        return sum(
+            (p.grad * p.abs() if weight_adaptive and group["adaptive"] else p.grad).square().sum()
+            for group in groups
+            for p in group["params"]
+        ).reshape(1)
+
+    monkeypatch.setattr(third_party_sam, "get_global_gradient_norm", squared_norm)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{i}" for i, case in enumerate(CASES)])
+def test_a_rule_visits_the_points_of_its_oracle(case, problem):
+    land = PROBLEMS[problem]
+    start = land.start()[0]
+    ours = run(land, OPTIMIZERS[case.rule](**case.ours), start, STEPS)
+    theirs = followed(land, start, case.oracle)
+    tolerance = OPTIMIZERS[case.rule].tolerance
+    torch.testing.assert_close(ours.params, theirs, rtol=tolerance, atol=tolerance)
+    assert ours.diverged_at == -1
+    assert (ours.final - start).norm() > 1e-2  # the comparison is of points that moved
+
+
+@pytest.mark.parametrize("rule", OPTIMIZERS)
+def test_every_rule_is_compared_at_two_settings(rule):
+    assert len([case for case in CASES if case.rule == rule]) >= 2
+
+
+def test_the_settings_compared_differ_from_each_other():
+    """Two settings whose paths were the same would test one setting twice."""
+    land = PROBLEMS["rosenbrock"]
+    for rule in OPTIMIZERS:
+        ends = [run(land, OPTIMIZERS[rule](**case.ours), steps=STEPS).final for case in CASES if case.rule == rule]
+        assert all((ends[0] - other).abs().max() > 1e-6 for other in ends[1:])
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_amsgrad_without_bias_correction_is_the_papers(problem):
+    """Algorithm 2 of Reddi, Kale and Kumar 2018, which corrects neither average; no library has this form."""
+    land = PROBLEMS[problem]
+    start, lr, beta1, beta2, eps = land.start()[0], 0.01, 0.8, 0.9, 1e-8
+    ours = run(land, OPTIMIZERS["amsgrad"](lr=lr, beta1=beta1, beta2=beta2, eps=eps, debias=False), start, STEPS)
+    w, m, v, peak = start.numpy().copy(), 0.0, 0.0, 0.0
+    for step in range(STEPS):
+        g = land.grad(torch.from_numpy(w)).numpy()
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        peak = v if step == 0 else (v > peak) * v + (v <= peak) * peak
+        w = w - lr * m / (peak**0.5 + eps)
+        torch.testing.assert_close(ours.params[step + 1], torch.from_numpy(w), rtol=1e-12, atol=1e-12)
+
+
+def test_sam_on_a_quadratic_by_hand():
+    """The gradient at w + rho H w / |H w| of w' H w / 2 is H w + rho H H w / |H w|."""
+    land, lr, rho = LANDSCAPES["quadratic"](kappa=4.0), 0.1, 0.5
+    hessian, w = torch.diag(torch.tensor([1.0, 4.0], dtype=torch.float64)), land.start()[0]
+    expected = w - lr * (hessian @ w + rho * hessian @ hessian @ w / (hessian @ w).norm())
+    torch.testing.assert_close(run(land, OPTIMIZERS["sam"](lr=lr, rho=rho), w, 1).final, expected)
+
+
+def test_asam_on_a_quadratic_by_hand():
+    """ASAM's ball is measured after dividing by |w|: the ascent is rho w^2 g / | |w| g |."""
+    land, lr, rho = LANDSCAPES["quadratic"](kappa=4.0), 0.1, 0.5
+    hessian, w = torch.diag(torch.tensor([1.0, 4.0], dtype=torch.float64)), land.start()[0]
+    g = hessian @ w
+    expected = w - lr * hessian @ (w + rho * w**2 * g / (w * g).norm())
+    torch.testing.assert_close(run(land, OPTIMIZERS["sam"](lr=lr, rho=rho, adaptive=True), w, 1).final, expected)
