@@ -1,0 +1,114 @@
+"""Experiment -> Result, all at once or bit by bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+
+import torch
+
+from landscapes import Surface, slicing
+from optimizers import Stepper, running
+from ravine.experiment import DTYPES, Experiment, training
+from ravine.result import Result
+from ravine.store import Store
+
+_REPORT_SECONDS = 0.3  # between two partial results
+_KEPT_PARAMS = 80  # parameter vectors of a network kept along a run, for projections
+
+
+def compute(experiment: Experiment, *, store: Store | None = None, executor: Executor | None = None) -> Result:
+    """The result of an experiment, from the store if it is there. Same experiment, same machine, same bits."""
+    *_, result = computing(experiment, store=store, executor=executor)
+    return result
+
+
+def computing(
+    experiment: Experiment, *, store: Store | None = None, executor: Executor | None = None
+) -> Iterator[Result]:
+    """`compute` as it grows: yields partial results and at last the complete one. Stop pulling to cancel.
+
+    A slice first trains, or takes the finished training from the store. `executor` (concurrent.futures) spreads the rows
+    of a slice over its workers; the numbers do not depend on it.
+    """
+    found = store.get(experiment) if store is not None else None
+    if found is not None:
+        yield dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
+        return
+    steps = _slice(experiment, store, executor) if experiment.view == "slice" else _trajectory(experiment)
+    for result in steps:
+        if result.complete and store is not None:
+            store.put(result, keep=not isinstance(experiment.landscape, Surface))
+        yield result
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread inside torch's operations: sums in another order give other bits, and small problems run no slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _trajectory(experiment: Experiment) -> Iterator[Result]:
+    landscape = experiment.landscape
+    place = {"dtype": DTYPES[experiment.dtype], "device": experiment.device}
+    optimizers: Stepper | tuple[Stepper, ...]
+    if experiment.view == "descend":
+        start = torch.tensor(experiment.start, **place)  # type: ignore[arg-type]
+        optimizers, probes, probe_every, params_every = experiment.optimizers, [], None, None
+        report_after = math.inf
+    else:
+        start = landscape.start(seed=experiment.seed, **place)[0]  # type: ignore[arg-type]
+        optimizers, probes, probe_every = experiment.optimizers[0], ["sharpness"], experiment.every
+        params_every = max(1, experiment.steps // _KEPT_PARAMS)
+        report_after = _REPORT_SECONDS
+    with one_thread():
+        for trajectory in running(
+            landscape,
+            optimizers,
+            start,
+            experiment.steps,
+            experiment.seed,
+            probes,
+            probe_every=probe_every,
+            params_every=params_every,
+            report_every=10,
+            report_after=report_after,
+        ):
+            done = int(trajectory.step[-1])
+            yield Result(
+                experiment, trajectory, done=done, total=experiment.steps, phase=f"step {done} of {experiment.steps}"
+            )
+
+
+def _slice(experiment: Experiment, store: Store | None, executor: Executor | None) -> Iterator[Result]:
+    rows = experiment.points
+    trained = None
+    for trained in computing(training(experiment), store=store):
+        share = trained.done / trained.total
+        # Training and rows weigh about the same at the default sizes.
+        yield Result(
+            experiment, trained.trajectory, done=int(share * rows), total=2 * rows, phase=f"training, {trained.phase}"
+        )
+    assert trained is not None
+    with one_thread():
+        planes = slicing(
+            experiment.landscape,
+            trained.trajectory.final,
+            normalize=experiment.normalize,
+            span=experiment.span,
+            points=rows,
+            seed=experiment.plane_seed,
+            executor=executor,
+        )
+        for row, plane in enumerate(planes, start=1):
+            yield Result(
+                experiment, trained.trajectory, plane, done=rows + row, total=2 * rows, phase=f"row {row} of {rows}"
+            )

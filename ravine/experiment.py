@@ -1,0 +1,453 @@
+"""An Experiment is the plain description of a run: it is the share link, the cache key and what a notebook passes.
+
+Every value is written into the link and read back exactly, so that a later change of a default changes no old link.
+Reading never fails: what cannot be used is replaced by a default and told in a sentence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, urlencode
+
+import torch
+
+from landscapes import LANDSCAPES, MLP, Landscape, Surface, setting, settings
+from landscapes.directions import NORMALIZATIONS
+from landscapes.setting import Declared, Numbers
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers
+from ravine.limits import LIMITS
+
+VERSION = 1  # of the link's grammar
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+DEVICES = ("cpu", "cuda")
+MODES = ("contour", "surface")
+AXES = ("steps", "evaluations")
+
+_START = Numbers(((0.0, 0.0),), rows=1, help="Where the runs begin.")
+_MOST_REFUSALS = 6  # sentences that a reader will read
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture: which settings it reads, which landscapes it can show, and what it shows by default."""
+
+    path: str  # of its page in the app
+    keys: tuple[str, ...]  # settings that its numbers depend on
+    shown: tuple[str, ...]  # settings that only its looks depend on
+    optimizers: int  # at most
+    offers: Callable[[type[Landscape]], bool]
+    default: Callable[[], Experiment]
+
+
+@dataclass(frozen=True)
+class Experiment(Declared):
+    """What to run and what to show. Raises ValueError or TypeError, with a sentence, for what does not fit together."""
+
+    name: ClassVar[str] = "experiment"
+    label: ClassVar[str] = "Experiment"
+    landscape: Landscape
+    optimizers: tuple[Stepper, ...]
+    start: tuple[float, float] | None = None  # None: the landscape's own start
+    view: str = setting("descend", choices=("descend", "edge", "slice"), label="Picture", help="Which picture.")
+    steps: int = setting(250, 1, 10_000, label="Steps", help="How many steps each run takes.")
+    seed: int = setting(0, 0, 2**31 - 1, label="Seed of the run", help="Seed of everything random in the run.")
+    dtype: str = setting("float64", choices=tuple(DTYPES), label="Precision", help="Floating-point precision.")
+    device: str = setting("cpu", choices=DEVICES, label="Device", help="Where to compute.")
+    every: int = setting(
+        5, 1, 1000, label="Steps between measurements", help="Steps from one measurement of the sharpness to the next."
+    )
+    span: float = setting(
+        1.0,
+        0.0,
+        100.0,
+        low_open=True,
+        log=True,
+        scale=(0.01, 10.0),
+        label="Half-width of the plane",
+        help="Half-width of the slice.",
+    )
+    points: int = setting(51, 5, 201, label="Grid points per axis", help="Grid points of the slice along each axis.")
+    normalize: str = setting(
+        "filter", choices=NORMALIZATIONS, label="Normalization", help="How the directions of the slice are scaled."
+    )
+    plane_seed: int = setting(
+        0, 0, 2**31 - 1, label="Seed of the plane", help="Seed of the slice's two random directions."
+    )
+    axis: str = setting(
+        "steps",
+        choices=AXES,
+        label="Compare by",
+        help="What counts as equal cost: steps, or evaluations of the loss, its gradient or a Hessian-vector product.",
+    )
+    mode: str = setting("contour", choices=MODES, label="View", help="Seen from above, or in three dimensions.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        view = VIEWS[self.view]
+        self._check_types()
+        for what, most, asked in (("steps", LIMITS.steps, self.steps), ("points", LIMITS.points, self.points)):
+            if what in view.keys and asked > most:
+                raise ValueError(f"{what} = {asked} is not allowed here: it must be at most {most}.")
+        if not view.offers(type(self.landscape)):
+            names = ", ".join(offered(self.view))
+            raise ValueError(f"The {self.view} view cannot show {self.landscape.name}; it can show {names}.")
+        if not 1 <= len(self.optimizers) <= view.optimizers:
+            count = f"1 to {view.optimizers} optimizers" if view.optimizers > 1 else "exactly one optimizer"
+            raise ValueError(f"The {self.view} view takes {count}, not {len(self.optimizers)}.")
+        grid = self.points**2 if self.view == "slice" else 0
+        work = max(self.steps, grid) * self.landscape.dim
+        if not isinstance(self.landscape, Surface) and work > LIMITS.work:
+            raise ValueError(
+                f"This asks for {max(self.steps, grid):,} evaluations of {self.landscape.dim:,} parameters; "
+                f"their product may be at most {LIMITS.work:,} here. Choose fewer steps, fewer points or a smaller network."
+            )
+        if isinstance(self.landscape, Surface):
+            start = self.landscape.origin if self.start is None else self.start
+            object.__setattr__(self, "start", _START.check("start", [start])[0])
+        elif self.start is not None:
+            raise ValueError("start is a point of a surface; a network starts from its own seeded weights.")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device = cuda is not available on this machine: it must be cpu.")
+
+    def _check_types(self) -> None:
+        """Only what a link can say: members of the registries, with one number for each setting."""
+        if LANDSCAPES.get(getattr(self.landscape, "name", "")) is not type(self.landscape):
+            raise TypeError("landscape must be one of LANDSCAPES, as in LANDSCAPES['rosenbrock']().")
+        rules = (self.optimizers,) if isinstance(self.optimizers, Stepper) else self.optimizers
+        if not isinstance(rules, (tuple, list)) or not all(isinstance(rule, Stepper) for rule in rules):
+            raise TypeError("optimizers must be a tuple of members of OPTIMIZERS, as in (OPTIMIZERS['gd'](lr=0.1),).")
+        for stepper in rules:
+            rule, schedule, wrappers = layers(stepper)
+            known: list[tuple[Mapping[str, Any], Declared]] = [(OPTIMIZERS, rule)]
+            known += [(WRAPPERS, one) for one in wrappers]
+            known += [(SCHEDULES, schedule)] if schedule is not None else []
+            for registry, one in known:
+                if registry.get(one.name) is not type(one):
+                    raise TypeError(f"{one.name} is not registered, so that a link could not name it.")
+                for name, value in one.values().items():
+                    if isinstance(value, torch.Tensor):
+                        raise TypeError(f"{name} of {one.name} is a tensor: an experiment takes one number for it.")
+            if len({one.name for one in wrappers}) < len(wrappers):
+                raise ValueError(f"A wrapper goes around {rule.name} twice: each may be there once.")
+        object.__setattr__(self, "optimizers", tuple(rules))
+
+    @property
+    def key(self) -> str:
+        """The canonical text of everything that the numbers depend on: equal keys, equal numbers."""
+        shown = VIEWS[self.view].shown
+        return f"{self.view}?" + urlencode(
+            [(name, text) for name, text in self.to_query().items() if name not in shown]
+        )
+
+    def to_query(self) -> dict[str, str]:
+        """Every value as text, by the keys of the link."""
+        query = {"v": str(VERSION)} | _written("land", self.landscape)
+        for index, optimizer in enumerate(self.optimizers, start=1):
+            query |= _written_stepper(f"opt{index}", optimizer)
+        if self.start is not None:
+            query["start"] = _START.write((self.start,))
+        own = settings(self)
+        view = VIEWS[self.view]
+        return query | {key: own[key].write(getattr(self, key)) for key in (*view.keys, *view.shown)}
+
+    def to_url(self, base: str = "") -> str:
+        """The share link: the page's path and the query, after the address of an app, if given."""
+        return f"{base.rstrip('/')}/{VIEWS[self.view].path}?{urlencode(self.to_query(), safe=':,')}"
+
+    @classmethod
+    def from_url(cls, url: str) -> tuple[Experiment, list[str]]:
+        """The experiment of a link, or of its query alone, and a sentence for each thing that was not used. Never raises.
+
+        The last part of the path names the view: `/edge?...`, `/slice?...`, and `/?...` for paths on a surface.
+        """
+        if len(url) > LIMITS.link:
+            return cls.default(), [_too_long(len(url))]
+        address, mark, query = url.partition("?")
+        if not mark and "=" in address:
+            address, query = "", address
+        page = address.rstrip("/").rpartition("/")[2]
+        view = next((name for name, one in VIEWS.items() if one.path == page), "descend")
+        try:
+            pairs = parse_qsl(query.partition("#")[0], keep_blank_values=True, max_num_fields=400)
+        except ValueError:
+            return cls.default(view), ["The link could not be read, so the default is shown."]
+        experiment, refusals = cls.from_query(dict(pairs), view)
+        repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+        said = [f"“{_short(key)}” is in the link more than once: the last value was used." for key in repeated]
+        return experiment, _cut([*said, *refusals])
+
+    @classmethod
+    def from_query(cls, query: Mapping[str, str], view: str = "descend") -> tuple[Experiment, list[str]]:
+        """As `from_url`, from decoded keys and values; the page that the link opens says which `view`."""
+        size = sum(len(key) + len(value) + 2 for key, value in query.items())
+        if size > LIMITS.link:
+            return cls.default(view), [_too_long(size)]
+        return _Reader(dict(query)).experiment(view)
+
+    @classmethod
+    def default(cls, view: str = "descend") -> Experiment:
+        """What a view shows before anything was chosen."""
+        return VIEWS[view].default()
+
+
+def offered(view: str) -> list[str]:
+    """The names of the landscapes that a view can show."""
+    return [name for name, kind in LANDSCAPES.items() if VIEWS[view].offers(kind)]
+
+
+def _written(prefix: str, declared: Declared) -> dict[str, str]:
+    return {prefix: declared.name} | _written_settings(prefix, declared)
+
+
+def _written_settings(prefix: str, declared: Declared) -> dict[str, str]:
+    values = declared.values()
+    return {f"{prefix}.{key}": one.write(values[key]) for key, one in settings(declared).items()}
+
+
+def _written_stepper(prefix: str, stepper: Stepper) -> dict[str, str]:
+    """opt1=adam, opt1.lr=..., and where there are such layers opt1.schedule=cosine, opt1.wrap=clip_norm, opt1.clip_norm.c=..."""
+    rule, schedule, wrappers = layers(stepper)
+    query = _written(prefix, rule)
+    if schedule is not None:
+        query |= _written(f"{prefix}.schedule", schedule)
+    if wrappers:
+        query[f"{prefix}.wrap"] = ",".join(one.name for one in wrappers)
+    for one in wrappers:
+        query |= _written_settings(f"{prefix}.{one.name}", one)
+    return query
+
+
+def _too_long(size: int) -> str:
+    return f"The link has {size:,} characters and at most {LIMITS.link:,} are read, so it was ignored and the default is shown."
+
+
+def _short(text: str) -> str:
+    """At most 40 printable characters of a text that may be hostile."""
+    shown = text[:41] if text[:41].isprintable() else ascii(text[:41])[1:-1]
+    return shown if len(shown) <= 40 else shown[:37] + "..."
+
+
+def _cut(refusals: Sequence[str]) -> list[str]:
+    """As many sentences as a reader will read."""
+    if len(refusals) <= _MOST_REFUSALS + 1:
+        return list(refusals)
+    rest = len(refusals) - _MOST_REFUSALS
+    return [*refusals[:_MOST_REFUSALS], f"{rest} more values of the link were not used as they stand."]
+
+
+class _Reader:
+    """Reads one query: takes out of it what it can use and collects sentences about the rest."""
+
+    def __init__(self, query: dict[str, str]):
+        self._query = query
+        self._refused: list[str] = []
+
+    def experiment(self, view: str) -> tuple[Experiment, list[str]]:
+        version = self._query.pop("v", str(VERSION))
+        if version != str(VERSION):
+            self._refused.append(
+                f"The link's version is “{_short(version)}”; this app reads version {VERSION} and did its best."
+            )
+        default = Experiment.default(view)
+        values: dict[str, Any] = {
+            "view": view,
+            "landscape": self._declared("land", {name: LANDSCAPES[name] for name in offered(view)}, default.landscape),
+            "optimizers": self._optimizers(default),
+        }
+        if "start" in self._query:
+            text = self._query.pop("start")
+            try:
+                values["start"] = _START.read("start", text)[0]
+            except ValueError as refusal:
+                self._refused.append(f"{refusal} The default is used.")
+        elif type(values["landscape"]) is type(default.landscape):
+            values["start"] = default.start
+        known = settings(Experiment)
+        for key in (*VIEWS[view].keys, *VIEWS[view].shown):
+            values[key] = self._value(key, known[key], self._query.pop(key, None), getattr(default, key))
+        for key in self._query:
+            self._refused.append(f"“{_short(key)}” is not something a {view} link says, so it was ignored.")
+        experiment = self._built(values, default)
+        return experiment, _cut(self._refused)
+
+    def _built(self, values: dict[str, Any], default: Experiment) -> Experiment:
+        """The experiment, or with as few values as possible put back to their defaults so that the rest fits together."""
+        repairs: list[dict[str, Any]] = [
+            {"device": "cpu"},
+            {"start": None},
+            {"steps": default.steps},
+            {"points": default.points},
+            {"landscape": default.landscape, "start": default.start},
+        ]
+        reasons: list[str] = []
+        for count in range(len(repairs) + 1):
+            for chosen in combinations(repairs, count):
+                attempt = dict(values)
+                for repair in chosen:
+                    attempt |= repair
+                try:
+                    experiment = Experiment(**attempt)
+                except (ValueError, TypeError) as refusal:
+                    reasons.append(str(refusal))
+                    continue
+                # One reason for each value put back: each repair may uncover the next.
+                self._refused += [f"{reason} The default is used." for reason in dict.fromkeys(reasons)][:count]
+                return experiment
+        self._refused.append(f"{reasons[-1]} The default is shown.")
+        return default
+
+    def _optimizers(self, default: Experiment) -> tuple[Stepper, ...]:
+        most = VIEWS[default.view].optimizers
+        found: list[Stepper] = []
+        for number in "123456789":
+            if f"opt{number}" not in self._query:
+                continue
+            if len(found) == most:
+                self._take(f"opt{number}")
+                one_or_more = f"at most {most} optimizers" if most > 1 else "one optimizer"
+                self._refused.append(f"opt{number} was ignored: this view shows {one_or_more}.")
+                continue
+            optimizer = self._stepper(f"opt{number}")
+            if optimizer is not None:
+                found.append(optimizer)
+        return tuple(found) or default.optimizers
+
+    def _stepper(self, prefix: str) -> Stepper | None:
+        """A rule with the layers around it; a layer that does not fit is left out."""
+        schedule = self._declared(f"{prefix}.schedule", SCHEDULES, None)
+        names = self._query.pop(f"{prefix}.wrap", "")
+        given = {name: self._take(f"{prefix}.{name}") for name in WRAPPERS}
+        stepper: Stepper | None = self._declared(prefix, OPTIMIZERS, None)
+        if stepper is None:
+            return None
+        for name in dict.fromkeys(names.split(",")) if names else ():
+            if name not in WRAPPERS:
+                self._refused.append(
+                    f"{prefix}.wrap = {_short(name)} is unknown, so it was left out. Allowed: {', '.join(WRAPPERS)}."
+                )
+                continue
+            kind = WRAPPERS[name]
+            try:
+                stepper = kind(inner=stepper, **self._settings(f"{prefix}.{name}", kind, given.pop(name)))
+            except (ValueError, TypeError) as refusal:
+                self._refused.append(f"{refusal} It was left out.")
+        for name, rest in given.items():
+            for full in rest:
+                self._refused.append(f"{_short(full)} was ignored: {prefix}.wrap does not name {name}.")
+        return stepper if schedule is None else Scheduled(inner=stepper, schedule=schedule)
+
+    def _take(self, prefix: str) -> dict[str, str]:
+        """Removes and returns prefix and prefix.* of the query."""
+        keys = [key for key in self._query if key == prefix or key.startswith(f"{prefix}.")]
+        return {key: self._query.pop(key) for key in keys}
+
+    def _declared(self, prefix: str, registry: Mapping[str, Any], default: Any) -> Any:
+        """A landscape or optimizer of the registry with its settings."""
+        given = self._take(prefix)
+        name = given.pop(prefix, None)
+        if name is None:
+            for full in given:
+                self._refused.append(f"{_short(full)} was ignored: the link has no {prefix} that it could belong to.")
+            return default
+        if name not in registry:
+            instead = f"; {default.name} is shown" if default is not None else ", so it was left out"
+            self._refused.append(f"{prefix} = {_short(name)} is unknown{instead}. Allowed: {', '.join(registry)}.")
+            return default
+        kind = registry[name]
+        values = self._settings(prefix, kind, given)
+        try:
+            return kind(**values)
+        except (ValueError, TypeError) as refusal:
+            sentence = " ".join(str(refusal).split())  # may quote a text with line breaks in it
+            self._refused.append(f"{sentence} The default of {name} is used.")
+            return kind()
+
+    def _settings(self, prefix: str, kind: Any, given: dict[str, str]) -> dict[str, Any]:
+        """The settings of a kind that the link gives under a prefix, read and checked one by one."""
+        known = settings(kind)
+        alias = {other: key for key, one in known.items() for other in one.aliases}
+        values: dict[str, Any] = {}
+        for full, text in given.items():
+            key = full.removeprefix(f"{prefix}.")
+            key = alias.get(key, key)
+            if key not in known:
+                listed = ", ".join(known) or "none"
+                self._refused.append(
+                    f"{_short(full)} is not a setting of {kind.name}, so it was ignored. Its settings: {listed}."
+                )
+                continue
+            if key in values:
+                self._refused.append(f"{_short(full)} was ignored: the link gives {prefix}.{key} already.")
+                continue
+            values[key] = self._value(full, known[key], text, known[key].default)
+        return values
+
+    def _value(self, name: str, one: Any, text: str | None, default: Any) -> Any:
+        if text is None:
+            return default
+        try:
+            return one.read(name, text)
+        except ValueError as refusal:
+            self._refused.append(f"{refusal} The default, {one.write(default)}, is used.")
+            return default
+
+
+def _is_surface(kind: type[Landscape]) -> bool:
+    return issubclass(kind, Surface)
+
+
+def _descend() -> Experiment:
+    return Experiment(
+        landscape=LANDSCAPES["rosenbrock"](),
+        optimizers=(
+            OPTIMIZERS["gd"](lr=1e-3),
+            OPTIMIZERS["heavy_ball"](lr=1e-3),
+            OPTIMIZERS["adam"](lr=0.5),
+        )[: LIMITS.optimizers],
+        steps=min(250, LIMITS.steps),
+    )
+
+
+def _edge(**changes: Any) -> Experiment:
+    """Small initial weights and squared loss: sharpness starts at half of 2/eta, climbs to it within 150 steps and stays."""
+    network = MLP(objective="squared", gain=0.5)
+    values: dict[str, Any] = {
+        "landscape": network,
+        "optimizers": (OPTIMIZERS["gd"](lr=0.2),),
+        "view": "edge",
+        "steps": min(500, LIMITS.steps, LIMITS.work // network.dim),
+        "dtype": "float32",
+    }
+    return Experiment(**(values | changes))
+
+
+def _slice() -> Experiment:
+    edge = _edge()
+    most = math.isqrt(LIMITS.work // edge.landscape.dim)
+    return dataclasses.replace(edge, view="slice", points=min(51, LIMITS.points, most))
+
+
+_RUN = ("steps", "seed", "dtype", "device")
+VIEWS: dict[str, View] = {
+    "descend": View("", _RUN, ("mode", "axis"), LIMITS.optimizers, _is_surface, _descend),
+    "edge": View("edge", (*_RUN, "every"), (), 1, lambda kind: not _is_surface(kind), _edge),
+    "slice": View(
+        "slice",
+        (*_RUN, "every", "span", "points", "normalize", "plane_seed"),
+        ("mode",),
+        1,
+        lambda kind: not _is_surface(kind),
+        _slice,
+    ),
+}
+
+
+def training(experiment: Experiment) -> Experiment:
+    """The run that a slice is taken at the end of, as an experiment of its own, so that its result is shared."""
+    return dataclasses.replace(experiment, view="edge")

@@ -1,0 +1,36 @@
+"""What one request may ask for. The single place for limits; a server lowers them by environment variables.
+
+RAVINE_MAX_STEPS=2000 lowers `steps`, and so on for each field, as far as leaves room for what each view opens with.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Limits:
+    link: int = 8_000  # characters of a link
+    optimizers: int = 4  # rules side by side
+    steps: int = 10_000  # steps of one run
+    points: int = 201  # grid points of a slice, per axis
+    work: int = 1_000_000_000  # steps, or grid points, times parameters of a network
+
+    @classmethod
+    def from_environment(cls) -> Limits:
+        """The limits with RAVINE_MAX_<FIELD> applied. Raises ValueError for what is not a whole number in range."""
+        lowered = {}
+        for field in fields(cls):
+            name = f"RAVINE_MAX_{field.name.upper()}"
+            text = os.environ.get(name)
+            if text is not None:
+                least, most = getattr(_LEAST, field.name), getattr(cls(), field.name)
+                if not (text.isascii() and text.isdigit() and len(text) <= 20 and least <= int(text) <= most):
+                    raise ValueError(f"{name} = {text[:40]!r} must be a whole number from {least} to {most}.")
+                lowered[field.name] = int(text)
+        return cls(**lowered)
+
+
+_LEAST = Limits(link=2_000, optimizers=1, steps=1, points=5, work=1_000_000)
+LIMITS = Limits.from_environment()

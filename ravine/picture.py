@@ -1,0 +1,171 @@
+"""Results -> packets for the canvas component: a heavy one for the field of losses, a light one for the runs on it.
+
+A packet is a header in JSON and float32 blocks behind it (see assets/surface.js). They travel apart, so that a changed
+step size sends a few kilobytes and not the field again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from landscapes import Plane, Surface
+from optimizers import Stepper, Trajectory
+from ravine.experiment import Experiment
+
+if TYPE_CHECKING:  # figures, which Result calls, shares the palette and the grid with this module
+    from ravine.result import Result
+
+# Okabe and Ito 2008, Color Universal Design: told apart with any colour vision, in the order of contrast on Cividis.
+COLORS = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7")
+GRID = 151  # points per axis at which a closed-form surface is drawn
+Floats = NDArray[np.floating[Any]]
+
+
+def number(value: float) -> str:
+    """A number as people read it: 0.001, 12.5, 3.2e-07."""
+    return f"{value:.4g}"
+
+
+@lru_cache(maxsize=64)
+def surface_grid(surface: Surface) -> tuple[Floats, Floats, Floats]:
+    """x (GRID,), y (GRID,) and the loss (GRID, GRID) of a surface over its window; row j belongs to y[j]. Read only."""
+    x, y = (torch.linspace(low, high, GRID, dtype=torch.float64) for low, high in surface.window)
+    points = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+    arrays = x.numpy(), y.numpy(), surface.loss(points).numpy()
+    for array in arrays:
+        array.setflags(write=False)
+    return arrays
+
+
+def surface_field(surface: Surface) -> tuple[str, bytes]:
+    """The id and packet of a closed-form surface."""
+    x, y, z = surface_grid(surface)
+    minimizers = surface.minimizers()
+    return _field(
+        x, y, z, log=surface.log_color, names=("x", "y"), minimizers=() if minimizers is None else minimizers.tolist()
+    )
+
+
+def plane_field(plane: Plane) -> tuple[str, bytes]:
+    """The id and packet of a slice, alpha to the right; rows not computed yet are NaN."""
+    z = plane.loss.T.cpu().numpy()
+    known = z[np.isfinite(z)]
+    log = bool(known.size and known.min() > 0 and known.max() > 30 * known.min())
+    return _field(plane.alpha.cpu().numpy(), plane.beta.cpu().numpy(), z, log=log, names=("α", "β"), minimizers=())
+
+
+def _field(
+    x: Floats, y: Floats, z: Floats, *, log: bool, names: tuple[str, str], minimizers: Sequence[Any]
+) -> tuple[str, bytes]:
+    header = {
+        "nx": len(x),
+        "ny": len(y),
+        "x": [float(x[0]), float(x[-1])],
+        "y": [float(y[0]), float(y[-1])],
+        "log": log,
+        "names": list(names),
+        "minimizers": list(minimizers),
+        "label": "loss",
+    }
+    identity = hashlib.sha256(_pack(header, [z])).hexdigest()[:16]
+    return identity, _pack({"id": identity} | header, [z])
+
+
+def descend_view(result: Result, field: str) -> bytes:
+    """The packet of the paths on a surface, side by side at equal steps or at equal evaluations of the oracle."""
+    experiment, path = result.experiment, result.trajectory
+    axis, rows = _compared(path, by_cost=experiment.axis == "evaluations")
+    runs, blocks = [], []
+    for index, (rule, color) in enumerate(zip(experiment.optimizers, COLORS, strict=False)):
+        own = rows[:, index]
+        runs.append(_run(rule, color, int(path.diverged_at[index]), path.params[-1, index]))
+        if runs[-1]["diverged"] is not None:  # on the axis that is drawn
+            lost = path.loss[own, index].isnan().nonzero()
+            runs[-1]["diverged"] = int(axis[lost[0]]) if len(lost) else None
+        blocks += [path.params[own, index, 0], path.params[own, index, 1], path.loss[own, index]]
+    return _view(experiment, field, axis, runs, blocks, start=experiment.start, unit=experiment.axis.removesuffix("s"))
+
+
+def _compared(path: Trajectory, *, by_cost: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """The axis (K,) along which N runs are compared, and the recorded row (K, N) at which each run is by then.
+
+    An evaluation is a loss, with or without its gradient, or a Hessian-vector product.
+    """
+    count = path.loss.shape[1]
+    if not by_cost:
+        return path.step, torch.arange(len(path.step))[:, None].expand(-1, count)
+    cost = path.evaluations.loss + path.evaluations.hvp  # (R, N)
+    most = int(cost.max())
+    axis = torch.arange(0, most + 1, max(1, most // (2 * len(path.step))))
+    return axis, torch.searchsorted(cost.T.contiguous(), axis.expand(count, -1).contiguous(), right=True).T - 1
+
+
+def slice_view(result: Result, field: str) -> bytes:
+    """The packet of a training path projected onto a slice; it fades with its distance from the plane."""
+    path, plane = result.trajectory, result.plane
+    assert plane is not None
+    coordinates, distance = plane.project(path.params)
+    kept = torch.searchsorted(path.step, path.params_step)
+    loss = path.loss[kept]
+    furthest = float(distance.max()) or 1.0
+    rule = result.experiment.optimizers[0]
+    run = _run(rule, COLORS[0], int(path.diverged_at), coordinates[-1])
+    blocks = [coordinates[:, 0], coordinates[:, 1], loss, distance / furthest]
+    return _view(result.experiment, field, path.params_step, [run], blocks, fade=True)
+
+
+def _run(rule: Stepper, color: str, died: int, place: torch.Tensor) -> dict[str, Any]:
+    """What the table says of a run; `place` (2,) is where it ended."""
+    ended = f"diverged at step {died}" if died >= 0 else f"at ({number(float(place[0]))}, {number(float(place[1]))})"
+    detail = f"η = {number(float(rule.rule.lr))}"
+    return {
+        "label": rule.title,
+        "detail": detail,
+        "color": color,
+        "diverged": died if died >= 0 else None,
+        "ended": ended,
+    }
+
+
+def _view(
+    experiment: Experiment,
+    field: str,
+    axis: torch.Tensor,
+    runs: list[dict[str, Any]],
+    blocks: Sequence[torch.Tensor],
+    *,
+    start: tuple[float, float] | None = None,
+    fade: bool = False,
+    unit: str = "step",
+) -> bytes:
+    header = {
+        "field": field,
+        "mode": experiment.mode,
+        "start": start,
+        "clickable": start is not None,
+        "steps": axis.tolist(),
+        "unit": unit,
+        "rows": len(axis),
+        "runs": runs,
+        "curve": "Loss",
+        "fade": fade,
+    }
+    return _pack(header, [block.cpu().numpy() for block in blocks])
+
+
+def _pack(header: dict[str, Any], blocks: Sequence[Floats]) -> bytes:
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 4)
+    # Beyond float32 a number is drawn as not finite, which at 1e38 is what it looks like.
+    with np.errstate(over="ignore"):
+        data = b"".join(np.ascontiguousarray(block, dtype="<f4").tobytes() for block in blocks)
+    return struct.pack("<I", len(text)) + text + data

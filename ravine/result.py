@@ -1,0 +1,179 @@
+"""What an experiment gave: the trajectory, the slice where one was asked for, and sentences that sum it up."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from landscapes import Plane
+from optimizers import Counts, Trajectory
+from ravine.experiment import Experiment
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The numbers of one experiment; `done` of `total` pieces of work are in it."""
+
+    experiment: Experiment
+    trajectory: Trajectory
+    plane: Plane | None = None
+    done: int = 1
+    total: int = 1
+    phase: str = field(default="", compare=False)  # what was being worked on, for the progress bar
+
+    @property
+    def complete(self) -> bool:
+        return self.done >= self.total
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Memory held by the arrays."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    def figure(self) -> Figure:
+        """The experiment's picture as a Plotly figure."""
+        from ravine.figures import draw  # Plotly takes a second to import, and most uses of a result draw nothing
+
+        return draw(self)
+
+    def arrays(self) -> Arrays:
+        """Every number by name: NumPy arrays, first dimension the recorded steps (or the grid of the slice)."""
+        path = self.trajectory
+        arrays = {
+            "step": path.step,
+            "loss": path.loss,
+            "grad_norm": path.grad_norm,
+            "params": path.params,
+            "params_step": path.params_step,
+            "diverged_at": path.diverged_at,
+            **{f"evaluations.{name}": counts for name, counts in path.evaluations._asdict().items()},
+            **{f"probes.{name}": values for name, values in path.probes.items()},
+        }
+        if self.plane is not None:
+            names = ("loss", "alpha", "beta", "center", "directions")
+            arrays |= {f"plane.{name}": getattr(self.plane, name) for name in names}
+        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
+
+    @classmethod
+    def from_arrays(cls, experiment: Experiment, arrays: Arrays) -> Result:
+        """The inverse of `arrays`. Raises KeyError if one is missing."""
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        trajectory = Trajectory(
+            step=tensors["step"],
+            loss=tensors["loss"],
+            grad_norm=tensors["grad_norm"],
+            probes={name.removeprefix("probes."): one for name, one in tensors.items() if name.startswith("probes.")},
+            params=tensors["params"],
+            params_step=tensors["params_step"],
+            diverged_at=tensors["diverged_at"],
+            evaluations=Counts(*(tensors[f"evaluations.{name}"] for name in Counts._fields)),
+        )
+        plane = None
+        if "plane.loss" in tensors:
+            names = ("loss", "alpha", "beta", "center", "directions")
+            plane = Plane(*(tensors[f"plane.{name}"] for name in names))
+        return cls(experiment, trajectory, plane)
+
+    def specification(self) -> dict[str, Any]:
+        """The link, its values, and the versions that made the numbers: enough to make them again."""
+        return {
+            "link": self.experiment.to_url(),
+            "values": self.experiment.to_query(),
+            "complete": self.complete,
+            "versions": {"ravine": version("ravine"), "torch": torch.__version__, "numpy": np.__version__},
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write a zip: every array as .npy, and specification.json. Raises ValueError for another file ending."""
+        if Path(path).suffix != ".zip":
+            raise ValueError(f"{str(path)!r} is not allowed: the file's name must end in .zip.")
+        Path(path).write_bytes(self.packed())
+
+    def packed(self) -> bytes:
+        """The bytes of `save`."""
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("specification.json", json.dumps(self.specification(), indent=2))
+            for name, array in self.arrays().items():
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+        return buffer.getvalue()
+
+    def sentences(self) -> list[str]:
+        """The result in plain words."""
+        match self.experiment.view:
+            case "edge":
+                return [self._edge_sentence()]
+            case "slice":
+                return [self._slice_sentence()]
+        return self._endings()
+
+    def _endings(self) -> list[str]:
+        """Where each run of a surface ended."""
+        path = self.trajectory
+        out = []
+        for index, optimizer in enumerate(self.experiment.optimizers):
+            died = int(path.diverged_at[index])
+            x, y = (float(value) for value in path.params[-1, index])
+            if died >= 0:
+                out.append(f"{optimizer.title} diverged at step {died}.")
+            else:
+                out.append(
+                    f"{optimizer.title} ended at ({x:.4g}, {y:.4g}) with loss {float(path.loss[-1, index]):.4g}."
+                )
+        return out
+
+    def _edge_sentence(self) -> str:
+        path, optimizer = self.trajectory, self.experiment.optimizers[0]
+        died = int(path.diverged_at)
+        if died >= 0:
+            return f"The run diverged at step {died}."
+        thresholds = optimizer.thresholds(self.experiment.steps + 1)
+        if thresholds is None:
+            return f"{optimizer.title} has no fixed threshold for the plain sharpness."
+        sharp = path.probes["sharpness"].cpu().double()
+        seen = ~torch.isnan(sharp)
+        steps, values = path.step[seen], sharp[seen]
+        limits = torch.tensor(thresholds, dtype=torch.float64)[steps]
+        text, above = optimizer.rule.threshold_text, values >= limits
+        if not bool(above.any()):
+            return (
+                f"The sharpness has reached {float(values.max()):.3g} so far, below {text} = {float(limits[-1]):.4g}."
+            )
+        first = int(above.int().argmax())
+        last = max(1, math.ceil(0.3 * len(values)))
+        ratio = float((values[-last:] / limits[-last:]).mean())
+        return (
+            f"The sharpness reaches {text} = {float(limits[first]):.4g} at step {int(steps[first])}; over the last 30 % of the "
+            f"measurements it averages {ratio:.2f} times that."
+        )
+
+    def _slice_sentence(self) -> str:
+        plane = self.plane
+        if plane is None or bool(torch.isnan(plane.loss).all()):
+            return "Nothing of the slice has been computed yet."
+        coordinates, distance = plane.project(self.trajectory.params)
+        known = plane.loss[~torch.isnan(plane.loss)]
+        within = (coordinates[0] @ plane.directions).norm()  # in the same units as the distance from the plane
+        hidden = " Random directions see little of this path." if within < 0.1 * distance[0] else ""
+        return (
+            f"On this plane the loss runs from {float(known.min()):.4g} to {float(known.max()):.4g}. The path is a projection: "
+            f"its start lies {float(distance[0]):.3g} away from the plane, and its foot {float(within):.3g} from the centre on it."
+            f"{hidden}"
+        )

@@ -1,0 +1,691 @@
+"""Links: what is written is read back exactly; what cannot be used is told in a sentence, never an exception."""
+
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+import ravine.experiment
+import ravine.limits
+from landscapes import LANDSCAPES, MLP, Formula, settings
+from landscapes.expression import ARITY
+from landscapes.setting import Choice, Flag, Integer, Integers, Number, Numbers, Text
+from optimizers import OPTIMIZERS, Optimizer
+from ravine.experiment import VIEWS, Experiment, offered, training
+from ravine.limits import LIMITS, Limits
+
+GOLDEN = (Path(__file__).parents[1] / "golden_links.txt").read_text().split()
+OWN = settings(Experiment)
+SHOWN = [(view, name) for view in VIEWS for name in offered(view)]
+DEFAULTS = {view: Experiment.default(view) for view in VIEWS}
+LINKS = [one.to_url() for one in DEFAULTS.values()]
+
+
+# ------------------------------------------------------------------ values of settings, from their declarations
+
+
+def formulas():
+    """Formulas in x and y, of every function and operator, with the characters that links must escape."""
+    leaf = st.sampled_from(["x", "y", "pi", "e", "2", "0.5", "1e-3"])
+
+    def larger(inner):
+        calls = [
+            st.tuples(*[inner] * count).map(lambda parts, name=name: f"{name}({', '.join(parts)})")
+            for name, count in ARITY.items()
+        ]
+        pairs = st.tuples(inner, st.sampled_from(["+", "-", " * ", "/", "^"]), inner).map(
+            lambda parts: f"({''.join(parts)})"
+        )
+        return st.one_of(pairs, *calls)
+
+    return st.recursive(leaf, larger, max_leaves=6)
+
+
+def numbers_between(low, high, low_open=False, high_open=False):
+    floats = {"allow_nan": False, "allow_infinity": False}
+    bounded = {"min_value": None if low == float("-inf") else low, "max_value": None if high == float("inf") else high}
+    return st.floats(**bounded, exclude_min=low_open, exclude_max=high_open, **floats)
+
+
+def values_of(one):
+    """A strategy for the values that a setting's declaration allows."""
+    match one:
+        case Number():
+            inside = numbers_between(one.low, one.high, one.low_open, one.high_open)
+            if not one.log:
+                return inside
+            decades = st.floats(-300, 300).map(lambda exponent: 10**exponent)
+            above, below = max(one.low, 1e-300), min(one.high, 1e300)
+            return inside | decades.filter(lambda value: above < value < below)
+        case Integer():
+            return st.integers(one.low, one.high)
+        case Flag():
+            return st.booleans()
+        case Choice():
+            return st.sampled_from(one.choices)
+        case Text():
+            return formulas().filter(lambda text: len(text) <= one.high)
+        case Integers():  # small, so that work stays within its limit; the limit has tests of its own
+            return st.lists(st.integers(one.low, min(one.high, 12)), max_size=one.count).map(tuple)
+        case Numbers():
+            row = st.lists(
+                numbers_between(-one.high, one.high), min_size=one.columns, max_size=one.columns, unique=one.ordered
+            ).map(sorted if one.ordered else list)
+            count = one.rows or 3
+            return st.lists(row.map(tuple), min_size=count, max_size=count).map(tuple)
+    raise AssertionError(f"no strategy for {one}")
+
+
+@st.composite
+def instances(draw, kind):
+    """An instance of a declared class with any values it allows."""
+    values = {name: draw(values_of(one)) for name, one in settings(kind).items()}
+    try:
+        return kind(**values)
+    except ValueError:  # values that are allowed one by one but not together, such as a formula that holds 1/0
+        assume(False)
+
+
+@st.composite
+def experiments(draw, view, landscape=None, rule=None):
+    own = {key: draw(values_of(OWN[key])) for key in (*VIEWS[view].keys, *VIEWS[view].shown) if key != "device"}
+    kinds = draw(st.lists(st.sampled_from(list(OPTIMIZERS.values())), min_size=1, max_size=VIEWS[view].optimizers))
+    if rule is not None:
+        kinds[0] = rule
+    place = draw(instances(LANDSCAPES[landscape or draw(st.sampled_from(offered(view)))]))
+    on_surface = DEFAULTS[view].start is not None
+    start = draw(st.none() | st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))) if on_surface else None
+    rules = tuple(draw(instances(kind)) for kind in kinds)
+    return Experiment(landscape=place, optimizers=rules, start=start, view=view, **own)
+
+
+def check_round_trip(experiment):
+    again, refusals = Experiment.from_url(experiment.to_url())
+    assert refusals == []
+    assert again == experiment
+    assert repr(again) == repr(experiment)  # also tells -0.0 from 0.0
+    assert again.key == experiment.key
+    assert again.to_url() == experiment.to_url()
+
+
+def check_sound(experiment, refusals):
+    """What any reading must give: a valid experiment, and sentences that fit on a screen."""
+    assert type(experiment) is Experiment
+    check_round_trip(experiment)
+    assert len(refusals) <= 7
+    for sentence in refusals:
+        assert sentence.endswith(".")
+        assert sentence.isprintable()
+        assert sentence[0] != " "
+        assert len(sentence) < 500
+
+
+# ------------------------------------------------------------------ round trips
+
+
+@pytest.mark.parametrize(("view", "name"), SHOWN, ids=str)
+@profile(max_examples=12)
+@given(st.data())
+def test_every_landscape_survives_a_link_exactly(view, name, data):
+    check_round_trip(data.draw(experiments(view, landscape=name)))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@profile(max_examples=8)
+@given(st.data())
+def test_every_optimizer_survives_a_link_exactly(name, data):
+    view = data.draw(st.sampled_from(list(VIEWS)))
+    check_round_trip(data.draw(experiments(view, rule=OPTIMIZERS[name])))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_defaults_can_be_shown_and_survive_a_link(view):
+    experiment = DEFAULTS[view]
+    assert experiment.view == view
+    assert experiment.landscape.name in offered(view)
+    check_round_trip(experiment)
+    assert Experiment.from_url(f"https://example.org/{VIEWS[view].path}") == (experiment, [])
+    assert Experiment.from_query({}, view) == (experiment, [])
+
+
+def test_every_landscape_is_offered_by_some_view():
+    assert {name for _, name in SHOWN} == set(LANDSCAPES)
+
+
+@profile(max_examples=20)
+@given(st.data())
+def test_a_link_holds_every_value_once(data):
+    """Read by the standard library alone: the keys are those that `to_query` names, each once, with its text."""
+    experiment = data.draw(experiments(data.draw(st.sampled_from(list(VIEWS)))))
+    pairs = parse_qsl(urlsplit(experiment.to_url("https://example.org/lab")).query, keep_blank_values=True)
+    assert pairs == list(experiment.to_query().items())
+    declared = [(f"opt{number}", rule) for number, rule in enumerate(experiment.optimizers, start=1)]
+    for prefix, one in [("land", experiment.landscape), *declared]:
+        assert dict(pairs)[prefix] == one.name
+        for name in settings(one):
+            assert f"{prefix}.{name}" in dict(pairs)
+
+
+@pytest.mark.parametrize(
+    "base", ["", "/", "http://localhost:8501", "https://a.example/lab", "https://a.example/lab/", "http://[::1]:80/x/y"]
+)
+@pytest.mark.parametrize("view", VIEWS)
+def test_links_work_below_any_address(base, view):
+    url = DEFAULTS[view].to_url(base)
+    assert url.startswith(base.rstrip("/") + "/")
+    assert Experiment.from_url(url) == (DEFAULTS[view], [])
+    assert Experiment.from_url(url + "#top") == (DEFAULTS[view], [])
+    assert Experiment.from_url(url.replace("?", "/?")) == (DEFAULTS[view], [])
+
+
+def test_the_query_alone_is_read_as_a_link_to_paths():
+    query = LINKS[0].partition("?")[2]
+    assert Experiment.from_url(query) == Experiment.from_url("?" + query) == (DEFAULTS["descend"], [])
+
+
+def test_links_of_decoded_queries_are_the_same():
+    for view, experiment in DEFAULTS.items():
+        assert Experiment.from_query(experiment.to_query(), view) == (experiment, [])
+
+
+def test_percent_encoding_is_undone():
+    hidden = "".join(f"%{ord(character):02X}" for character in "rosenbrock")
+    experiment, refusals = Experiment.from_url(f"/?v=1&la%6Ed={hidden}&land.a=%30.5&start=0.5%3A-1e0")
+    assert refusals == []
+    assert experiment.landscape == LANDSCAPES["rosenbrock"](a=0.5)
+    assert experiment.start == (0.5, -1.0)
+    experiment, refusals = Experiment.from_url("/?land=formula&land.expression=x%5e2+%2B+y^2")
+    assert refusals == []
+    assert experiment.landscape == Formula("x^2 + y^2")
+
+
+def test_aliases_are_read():
+    values = settings(MLP)["objective"]
+    assert values.aliases
+    for alias in values.aliases:
+        experiment, refusals = Experiment.from_url(f"/edge?land=mlp&land.{alias}=squared")
+        assert refusals == []
+        assert experiment.landscape == MLP(objective="squared")
+
+
+# ------------------------------------------------------------------ golden links: old links keep their meaning
+
+
+@pytest.mark.parametrize("link", GOLDEN)
+def test_golden_links_keep_their_meaning(link):
+    """The link that is written is the same, apart from settings that came since: those stand at their defaults."""
+    experiment, refusals = Experiment.from_url(link)
+    assert refusals == []
+    added = dict(experiment.to_query())
+    for key, value in parse_qsl(urlsplit(link).query):
+        assert added.pop(key) == value
+    declared = {"": experiment, "land.": experiment.landscape}
+    declared |= {f"opt{number}.": rule for number, rule in enumerate(experiment.optimizers, start=1)}
+    defaults = {
+        prefix + name: kind.write(kind.default)
+        for prefix, one in declared.items()
+        for name, kind in settings(one).items()
+    }
+    assert added.items() <= defaults.items()
+    if not added:
+        assert experiment.to_url() == link
+
+
+def test_golden_links_show_every_view_and_the_widest_link():
+    read = [Experiment.from_url(link)[0] for link in GOLDEN]
+    assert {one.view for one in read} == set(VIEWS)
+    assert max(len(one.optimizers) for one in read) == LIMITS.optimizers
+    assert any(isinstance(one.landscape, Formula) for one in read)
+
+
+def test_a_golden_link_means_what_it_says():
+    """One of them in Python, written out: what the file says cannot drift together with the reader."""
+    written = Experiment(
+        landscape=Formula("sin(3*x)*cos(3*y) + x^2 + y^2", window=((-2.0, 2.0), (-1.5, 2.5))),
+        optimizers=(OPTIMIZERS["adam"](lr=0.05, beta1=0.8, beta2=0.99, eps=1e-10, weight_decay=0.001),),
+        start=(-1.25, 0.1),
+        steps=400,
+        seed=7,
+        dtype="float32",
+        mode="surface",
+    )
+    assert sum(Experiment.from_url(link) == (written, []) for link in GOLDEN) == 1
+
+
+# ------------------------------------------------------------------ keys
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_key_leaves_out_only_what_changes_the_looks(view):
+    base = DEFAULTS[view]
+    for name in (*VIEWS[view].keys, *VIEWS[view].shown):
+        one = OWN[name]
+        if name == "device":
+            continue
+        others = [value for value in getattr(one, "choices", ()) if value != getattr(base, name)]
+        other = others[0] if others else getattr(base, name) + 1
+        changed = dataclasses.replace(base, **{name: other})
+        assert changed != base
+        assert changed.to_url() != base.to_url()
+        assert (changed.key == base.key) == (name in VIEWS[view].shown)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_key_holds_landscape_optimizers_start_and_view(view):
+    base = DEFAULTS[view]
+    rule = base.optimizers[0]
+    others = [dataclasses.replace(base, optimizers=(dataclasses.replace(rule, lr=rule.lr * 2), *base.optimizers[1:]))]
+    for name, one in settings(base.landscape).items():
+        if isinstance(one, (Number, Integer)):
+            changed = dataclasses.replace(base.landscape, **{name: getattr(base.landscape, name) + 1})
+            others.append(dataclasses.replace(base, landscape=changed))
+    if base.start is not None:
+        others.append(dataclasses.replace(base, start=(0.25, 0.5)))
+    assert len({base.key, *(one.key for one in others)}) == 1 + len(others)
+
+
+def test_views_of_one_run_have_keys_of_their_own():
+    keys = {view: one.key for view, one in DEFAULTS.items()}
+    assert len(set(keys.values())) == len(VIEWS)
+
+
+def test_slices_of_one_training_share_it():
+    first = DEFAULTS["slice"]
+    second = dataclasses.replace(first, span=2.0, points=11, normalize="none", plane_seed=5, mode="surface")
+    assert training(first).view == "edge"
+    assert training(first).key == training(second).key
+    assert training(first).key != training(dataclasses.replace(first, steps=first.steps + 1)).key
+    assert dataclasses.replace(training(first), view="slice") == first
+
+
+# ------------------------------------------------------------------ reading never raises
+
+words = st.sampled_from(
+    ["v", "land", "land.a", "land.b", "land.expression", "land.window", "land.hidden", "opt1", "opt2", "opt9", "opt10"]
+    + ["opt1.lr", "start", "steps", "seed", "dtype", "device", "mode", "span", "points", "normalize", "every"]
+    + [
+        "1",
+        "2",
+        "0.5",
+        "-1e3",
+        "nan",
+        "inf",
+        "1:2",
+        "-1:1,-2:2",
+        "8x8",
+        "none",
+        "cuda",
+        "true",
+        "",
+        "=",
+        "&",
+        "%",
+        "%zz",
+    ]
+    + [*LANDSCAPES, *OPTIMIZERS]
+)
+anything = words | st.text(max_size=30)
+paths = st.sampled_from(["/", "/edge", "/slice", "/nowhere", "https://a.example/edge", ""])
+
+
+@profile(max_examples=60)
+@given(st.text(max_size=200))
+def test_any_text_is_read(text):
+    check_sound(*Experiment.from_url(text))
+    check_sound(*Experiment.from_url("/?" + text))
+
+
+@profile(max_examples=80)
+@given(paths, st.lists(st.tuples(anything, anything), max_size=12))
+def test_any_query_is_read(path, pairs):
+    check_sound(*Experiment.from_url(f"{path}?{urlencode(pairs, errors='replace')}"))
+    check_sound(*Experiment.from_url(f"{path}?" + "&".join(f"{key}={value}" for key, value in pairs)))
+
+
+@profile(max_examples=50)
+@given(st.sampled_from(list(VIEWS)), st.dictionaries(anything, anything, max_size=12))
+def test_any_decoded_query_is_read(view, query):
+    experiment, refusals = Experiment.from_query(query, view)
+    check_sound(experiment, refusals)
+    assert experiment.view == view
+
+
+@profile(max_examples=100)
+@given(st.data())
+def test_mangled_links_are_read(data):
+    url = list(data.draw(st.sampled_from([*LINKS, *GOLDEN])))
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, len(url) - 2))
+        match data.draw(st.sampled_from(["delete", "double", "swap", "replace"])):
+            case "delete":
+                del url[at]
+            case "double":
+                url.insert(at, url[at])
+            case "swap":
+                url[at], url[at + 1] = url[at + 1], url[at]
+            case "replace":
+                url[at] = data.draw(st.characters(exclude_categories=["Cs"]))
+    check_sound(*Experiment.from_url("".join(url)))
+
+
+@profile(max_examples=60)
+@given(st.data())
+def test_a_value_is_used_or_refused(data):
+    """Nothing that a link says is dropped in silence: the written link says it too, or a sentence is there."""
+    known = list(DEFAULTS["descend"].to_query().items())
+    odd = st.tuples(anything, anything)
+    pairs = data.draw(st.lists(st.sampled_from(known) | odd, max_size=8))
+    url = "/?" + urlencode([(key, value) for key, value in pairs], errors="replace")
+    experiment, refusals = Experiment.from_url(url)
+    if not refusals:
+        read = parse_qsl(url[2:], keep_blank_values=True)
+        written = experiment.to_query()
+        assert len(dict(read)) == len(read)
+        names = [key for key, _ in read]
+        for key in names:
+            assert key in written or key.startswith("opt"), url
+        assert len([key for key in names if "." not in key and key.startswith("opt")]) in (
+            0,
+            len(experiment.optimizers),
+        )
+
+
+# ------------------------------------------------------------------ refusals
+
+REFUSED = {
+    "unknown surface": ("/?land=atlantis", ["land = atlantis", *offered("descend")]),
+    "a network among surfaces": ("/?land=mlp", ["land = mlp", "rosenbrock"]),
+    "a surface among networks": ("/edge?land=beale", ["land = beale", "mlp"]),
+    "unknown rule": ("/?opt1=sgdd", ["opt1 = sgdd", "left out", *OPTIMIZERS]),
+    "unknown setting of a surface": ("/?land=rosenbrock&land.c=1", ["land.c", "rosenbrock", "a, b"]),
+    "unknown setting of a rule": ("/?opt1=gd&opt1.beta1=0.5", ["opt1.beta1", "gd", "lr, weight_decay"]),
+    "settings without their surface": ("/?land.a=2", ["land.a", "no land"]),
+    "settings without their rule": ("/?opt2.lr=2", ["opt2.lr", "ignored"]),
+    "out of range": ("/?opt1=gd&opt1.lr=-1", ["opt1.lr = -1", "at least 0 and at most 10000", "0.001"]),
+    "not finite": ("/?opt1=gd&opt1.lr=nan", ["opt1.lr = nan", "at least 0 and at most 10000"]),
+    "too many steps": ("/?steps=10001", ["steps = 10001", "from 1 to 10000"]),
+    "steps of a wrong type": ("/?steps=ten", ["steps = ten", "a whole number from 1 to 10000"]),
+    "a fraction of a step": ("/?steps=1.5", ["steps = 1.5", "a whole number"]),
+    "an unknown choice": ("/?dtype=float16", ["dtype = float16", "float32, float64"]),
+    "a start of a wrong form": ("/?start=1", ["start = 1", "2 numbers", "The default is used"]),
+    "a start far away": ("/?start=1:1e9", ["start = 1:1e9", "at most 1e+06"]),
+    "a start for a network": ("/edge?start=1:2", ["start", "a network starts from its own seeded weights"]),
+    "a falling window": ("/?land=formula&land.window=2:-2,-2:2", ["land.window = 2:-2,-2:2", "low:high"]),
+    "widths of a wrong form": ("/edge?land=mlp&land.hidden=8,8", ["land.hidden = 8,8", "as in 128x128"]),
+    "what does not fit together": ("/edge?land=mlp&land.data=chebyshev", ["cross_entropy", "use squared"]),
+    "an unknown key": ("/?colour=red", ["“colour”", "descend link"]),
+    "a key of another view": ("/?span=2", ["“span”", "descend link"]),
+    "another version": ("/?v=2", ["version is “2”", "reads version 1"]),
+    "no version": ("/?v=", ["version is “”", "reads version 1"]),
+    "a rule beyond nine": ("/?opt10=gd", ["“opt10”"]),
+    "a rule too many": ("/edge?opt1=gd&opt2=gd", ["opt2 was ignored", "one optimizer"]),
+    "a key twice": ("/?steps=10&steps=20", ["“steps”", "more than once", "last"]),
+    "a setting by both its names": ("/edge?land=mlp&land.objective=squared&land.loss=squared", ["land.loss", "already"]),
+    "a formula that is code": ("/?land=formula&land.expression=" + quote("__import__('os')"), ["__import__", "sin"]),
+    "a formula with a dot": ("/?land=formula&land.expression=x.real", ["a dot", "Allowed are"]),
+    "a formula too long": ("/?land=formula&land.expression=" + "x" * 501, ["501 characters", "500"]),
+    "an empty formula": ("/?land=formula&land.expression=", ["1 to 500 characters"]),
+    "a formula in two lines": ("/?land=formula&land.expression=x%0Ay", ["not a formula", "2*x"]),
+    "an escape sequence": ("/?land=%1B[2Jx", [r"\x1b[2Jx", "rosenbrock"]),
+    "turned writing": ("/?%E2%80%AEsteps=1", [r"\u202esteps"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_say_what_is_allowed(case):
+    url, said = REFUSED[case]
+    experiment, refusals = Experiment.from_url(url)
+    check_sound(experiment, refusals)
+    assert len(refusals) == 1
+    for part in said:
+        assert part in refusals[0]
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for view, path in (("descend", "/"), ("edge", "/edge")):
+        experiment, refusals = Experiment.from_url(f"{path}?device=cuda&steps=7")
+        assert experiment == dataclasses.replace(DEFAULTS[view], steps=7)
+        assert len(refusals) == 1
+        assert "cuda is not available on this machine: it must be cpu" in refusals[0]
+
+
+def test_refused_values_leave_the_others_as_they_are():
+    experiment, refusals = Experiment.from_url(
+        "/?land=rosenbrock&land.a=99&land.b=7.0&opt1=adam&opt1.lr=oops&opt1.beta1=0.5&opt3=nope&opt4=sam&steps=33&dtype=f"
+    )
+    assert len(refusals) == 4
+    adam, sam = experiment.optimizers
+    assert experiment.landscape == LANDSCAPES["rosenbrock"](b=7.0)
+    assert adam == OPTIMIZERS["adam"](beta1=0.5)
+    assert sam == OPTIMIZERS["sam"]()
+    assert experiment.steps == 33
+
+
+def test_only_what_does_not_fit_is_put_back(monkeypatch):
+    """A start that a network cannot have costs neither its network nor its steps."""
+    network = "land=mlp&land.data=chebyshev&land.objective=squared&land.hidden=4"
+    experiment, refusals = Experiment.from_url(f"/edge?{network}&steps=12&start=1:2")
+    assert len(refusals) == 1
+    assert experiment.landscape == MLP(data="chebyshev", objective="squared", hidden=(4,))
+    assert experiment.steps == 12
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # nothing is computed here
+    wide = "land=mlp&land.hidden=1024x1024x1024"
+    experiment, refusals = Experiment.from_url(f"/edge?{wide}&device=cuda&steps=10000")
+    assert len(refusals) == 1
+    assert "their product may be at most" in refusals[0]
+    assert experiment.device == "cuda"
+    assert experiment.landscape.hidden == (1024, 1024, 1024) or experiment.steps == 10_000
+
+
+def test_ten_thousand_characters_are_refused_unread():
+    for url in ("/?" + "x" * 10_000, "x" * 10_000, "/?opt1=gd&opt1.lr=" + "9" * 10_000):
+        experiment, refusals = Experiment.from_url(url)
+        assert experiment == DEFAULTS["descend"]
+        assert len(refusals) == 1
+        assert "8,000" in refusals[0]
+        assert "10,0" in refusals[0]
+    for view, experiment in DEFAULTS.items():
+        read, refusals = Experiment.from_query({"seed": "9" * 10_000}, view)
+        assert read == experiment
+        assert "at most 8,000 are read" in refusals[0]
+    view = "edge"
+    at_most = f"/{view}?seed=" + "1" * (LIMITS.link - len(f"/{view}?seed="))
+    assert "seed = 111" in Experiment.from_url(at_most)[1][0]
+    assert "characters" in Experiment.from_url(at_most + "1")[1][0]
+
+
+def test_too_many_fields_are_a_sentence():
+    experiment, refusals = Experiment.from_url("/edge?" + "&".join(f"a{index}=" for index in range(500)))
+    assert experiment == DEFAULTS["edge"]
+    assert len(refusals) == 1
+    check_sound(experiment, refusals)
+
+
+@pytest.mark.parametrize("count", range(4, 12))
+def test_many_refusals_are_cut_to_seven(count):
+    url = "/?" + "&".join(f"unknown{index}=1" for index in range(count))
+    _, refusals = Experiment.from_url(url)
+    assert len(refusals) == min(count, 7)
+    if count > 7:
+        assert refusals[-1].startswith(f"{count - 6} more values")
+
+
+def test_as_many_optimizers_as_the_view_shows_are_read():
+    url = "/?" + "&".join(f"opt{number}=gd&opt{number}.lr=0.{number}" for number in range(1, 10))
+    experiment, refusals = Experiment.from_url(url)
+    assert [rule.lr for rule in experiment.optimizers] == [0.1, 0.2, 0.3, 0.4]
+    assert len(refusals) == 5
+    for number, sentence in enumerate(refusals, start=5):
+        assert sentence == f"opt{number} was ignored: this view shows at most 4 optimizers."
+    experiment, refusals = Experiment.from_url("/?opt9=adam&opt2=gd")
+    assert refusals == []
+    assert [rule.name for rule in experiment.optimizers] == ["gd", "adam"]
+
+
+# ------------------------------------------------------------------ what fits together, for notebooks
+
+
+def small(**changes):
+    network = MLP(data="chebyshev", objective="squared", hidden=(4,))
+    values = {"landscape": network, "optimizers": (OPTIMIZERS["gd"](lr=0.1),), "view": "edge", "steps": 20}
+    return Experiment(**(values | changes))
+
+
+@dataclasses.dataclass(frozen=True)
+class Unregistered(MLP):
+    """What a link would take for the network of that name."""
+
+
+GD = OPTIMIZERS["gd"]()
+TOGETHER = {
+    "a surface for the edge": ({"landscape": LANDSCAPES["beale"]()}, ValueError, "cannot show beale; it can show mlp"),
+    "a network for the paths": ({"view": "descend"}, ValueError, "cannot show mlp; it can show rosenbrock, "),
+    "no rule": ({"optimizers": ()}, ValueError, "takes exactly one optimizer, not 0"),
+    "two rules": ({"optimizers": (GD, GD)}, ValueError, "takes exactly one optimizer, not 2"),
+    "five rules": (
+        {"optimizers": (GD,) * 5, "view": "descend", "landscape": LANDSCAPES["beale"]()},
+        ValueError, "takes 1 to 4 optimizers, not 5",
+    ),
+    "a network's start": ({"start": (0.0, 0.0)}, ValueError, "start is a point of a surface; a network starts"),
+    "much work": ({"landscape": MLP(hidden=(1024, 1024)), "steps": 10_000}, ValueError, "at most 1,000,000,000 here"),
+    "a fine slice": (
+        {"landscape": MLP(hidden=(256, 256)), "view": "slice", "points": 201, "steps": 1}, ValueError,
+        "asks for 40,401 evaluations of 85,002 parameters",
+    ),
+    "steps": ({"steps": 0}, ValueError, "steps = 0 is not allowed: it must be a whole number from 1 to 10000"),
+    "steps as text": ({"steps": "20"}, TypeError, "steps = 20 is not allowed"),
+    "an unknown view": ({"view": "sweep"}, ValueError, "it must be one of descend, edge, slice"),
+    "a name for a landscape": ({"landscape": "mlp"}, TypeError, "must be one of LANDSCAPES"),
+    "a class for a landscape": ({"landscape": MLP}, TypeError, "must be one of LANDSCAPES"),
+    "a landscape no link can name": ({"landscape": Unregistered()}, TypeError, "must be one of LANDSCAPES"),
+    "a name for a rule": ({"optimizers": ("gd",)}, TypeError, "must be a tuple of members of OPTIMIZERS"),
+    "names for rules": ({"optimizers": "gd"}, TypeError, "must be a tuple of members of OPTIMIZERS"),
+    "nothing for rules": ({"optimizers": None}, TypeError, "must be a tuple of members of OPTIMIZERS"),
+    "one value a run": (
+        {"optimizers": (OPTIMIZERS["gd"](lr=torch.tensor([[0.1], [0.2]])),)}, TypeError, "lr of gd is a tensor",
+    ),
+    "an unknown setting": ({"speed": 1}, TypeError, "experiment has no setting 'speed'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_what_does_not_fit_together_is_refused(case):
+    changes, kind, sentence = TOGETHER[case]
+    with pytest.raises(kind) as refusal:
+        small(**changes)
+    assert sentence in str(refusal.value)
+    assert str(refusal.value).endswith(".")
+
+
+@pytest.mark.parametrize("start", [(0.0,), (0.0, 1.0, 2.0), (float("nan"), 0.0), (1e7, 0.0), "ab", 3])
+def test_a_start_is_two_finite_numbers(start):
+    with pytest.raises((ValueError, TypeError), match="it must be 2 numbers of size at most"):
+        dataclasses.replace(DEFAULTS["descend"], start=start)
+
+
+def test_an_experiment_takes_what_notebooks_pass():
+    surface = LANDSCAPES["booth"]()
+    one = Experiment(landscape=surface, optimizers=GD)
+    assert one == Experiment(landscape=surface, optimizers=[GD]) == Experiment(surface, (GD,))
+    assert one.start == surface.origin
+    assert dataclasses.replace(one, start=[1, 2]).start == (1.0, 2.0)
+    assert small().start is None
+
+
+def test_the_limit_of_work_is_sharp():
+    network = small().landscape
+    assert network.dim == 13
+    wide = MLP(hidden=(512, 512))
+    most = LIMITS.work // wide.dim
+    assert small(landscape=wide, steps=most).steps == most
+    with pytest.raises(ValueError, match="their product may be at most"):
+        small(landscape=wide, steps=most + 1)
+
+
+# ------------------------------------------------------------------ limits that a server lowers
+
+
+def test_limits_come_from_the_environment(monkeypatch):
+    assert Limits.from_environment() == Limits()
+    monkeypatch.setenv("RAVINE_MAX_STEPS", "2000")
+    monkeypatch.setenv("RAVINE_MAX_WORK", "5000000")
+    assert Limits.from_environment() == Limits(steps=2000, work=5_000_000)
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "ten", "1.5", "1e3", "٣", "1_000", " 5", "9" * 5000, "10001"])
+def test_a_limit_that_is_no_number_stops_the_start(monkeypatch, text):
+    monkeypatch.setenv("RAVINE_MAX_STEPS", text)
+    with pytest.raises(ValueError, match="RAVINE_MAX_STEPS = .* must be a whole number from 1 to 10000") as refusal:
+        Limits.from_environment()
+    assert len(str(refusal.value)) < 200
+
+
+@pytest.fixture
+def lowered(monkeypatch):
+    """Loads ravine.experiment anew, as a server that was started with these environment variables would."""
+
+    def load(**values):
+        for name, value in values.items():
+            monkeypatch.setenv(f"RAVINE_MAX_{name.upper()}", str(value))
+        monkeypatch.setattr(ravine.limits, "LIMITS", Limits.from_environment())
+        spec = importlib.util.spec_from_file_location("lowered_experiment", ravine.experiment.__file__)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "lowered_experiment", module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+LEAST = {"link": 2000, "optimizers": 1, "steps": 1, "points": 5, "work": 1_000_000}
+
+
+@pytest.mark.parametrize("limits", [*({name: least} for name, least in LEAST.items()), LEAST], ids=str)
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_open_under_any_limit(lowered, limits, view):
+    assert set(LEAST) == {field.name for field in dataclasses.fields(Limits)}
+    module = lowered(**limits)
+    experiment = module.Experiment.default(view)
+    assert module.Experiment.from_url(experiment.to_url()) == (experiment, [])
+    for link in GOLDEN:  # links of a larger server
+        read, refusals = module.Experiment.from_url(link)
+        assert len(refusals) <= 7
+        assert module.Experiment.from_url(read.to_url()) == (read, [])
+
+
+def test_lowered_limits_are_said(lowered):
+    module = lowered(steps=100, points=21, optimizers=2)
+    experiment, refusals = module.Experiment.from_url("/?steps=101")
+    assert experiment.steps == 100
+    assert refusals == ["steps = 101 is not allowed here: it must be at most 100. The default is used."]
+    experiment, refusals = module.Experiment.from_url("/slice?points=31&steps=60")
+    assert (experiment.points, experiment.steps) == (21, 60)
+    assert refusals == ["points = 31 is not allowed here: it must be at most 21. The default is used."]
+    experiment, refusals = module.Experiment.from_url("/slice?points=31&steps=600")
+    assert (experiment.points, experiment.steps) == (21, 100)
+    assert len(refusals) == 2
+    assert "steps = 600" in refusals[0]
+    assert "points = 31" in refusals[1]
+    experiment, refusals = module.Experiment.from_url("/?opt1=gd&opt2=adam&opt3=sam")
+    assert [rule.name for rule in experiment.optimizers] == ["gd", "adam"]
+    assert refusals == ["opt3 was ignored: this view shows at most 2 optimizers."]
+
+
+def test_a_lowered_limit_lets_through_what_is_below_it(lowered):
+    module = lowered(steps=100)
+    experiment, refusals = module.Experiment.from_url("/?steps=100")
+    assert (experiment.steps, refusals) == (100, [])
+
+
+def test_registries_hold_rules():
+    """The strategies above draw from declarations: each has some, or the round trips would prove nothing."""
+    assert all(issubclass(kind, Optimizer) and settings(kind) for kind in OPTIMIZERS.values())
+    assert sum(len(settings(kind)) for kind in LANDSCAPES.values()) > 10

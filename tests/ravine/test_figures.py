@@ -1,0 +1,199 @@
+"""Figures hold exactly the result's numbers."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from landscapes import LANDSCAPES, MLP, Formula
+from optimizers import OPTIMIZERS
+from ravine import Experiment, compute, computing
+from ravine.experiment import MODES, VIEWS
+from ravine.picture import COLORS, surface_grid
+
+TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
+
+
+def paths(**changes):
+    rules = (OPTIMIZERS["gd"](lr=1e-3), OPTIMIZERS["adam"](lr=0.1), OPTIMIZERS["heavy_ball"](lr=10.0))
+    values = {"landscape": LANDSCAPES["rosenbrock"](), "optimizers": rules, "start": (0.5, -0.25), "steps": 30}
+    return Experiment(**(values | changes))
+
+
+def network(view="edge", **changes):
+    values = {"landscape": TINY, "optimizers": (OPTIMIZERS["gd"](lr=0.1),), "view": view, "steps": 20, "points": 7}
+    return Experiment(**(values | changes))
+
+
+def traces(figure, kind):
+    return [one for one in figure.data if one.type == kind]
+
+
+EXAMPLES = {"descend": paths(), "edge": network(), "slice": network("slice")}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_has_a_figure_that_can_be_sent(view):
+    figure = compute(EXAMPLES[view]).figure()
+    assert len(figure.data) > 0
+    assert json.loads(figure.to_json())["data"]
+
+
+# ------------------------------------------------------------------ the edge
+
+
+def test_the_edge_figure_holds_loss_and_sharpness():
+    result = compute(network(every=3))
+    loss, sharp, line = result.figure().data
+    path = result.trajectory
+    np.testing.assert_array_equal(loss.x, path.step.numpy())
+    np.testing.assert_array_equal(loss.y, path.loss.numpy())
+    measured = [0, 3, 6, 9, 12, 15, 18, 20]
+    np.testing.assert_array_equal(sharp.x, measured)
+    np.testing.assert_array_equal(sharp.y, path.probes["sharpness"].numpy()[measured])
+    assert list(line.x) == [0, 20]
+
+
+@pytest.mark.parametrize("lr", [0.1, 0.25, 1 / 3])
+def test_the_threshold_of_gradient_descent_is_two_over_the_step_size(lr):
+    *_, line = compute(network(optimizers=(OPTIMIZERS["gd"](lr=lr),))).figure().data
+    assert list(line.y) == [pytest.approx(2 / lr)] * 2
+    assert "2/η" in line.name
+    assert float(line.name.rpartition(" ")[2]) == pytest.approx(2 / lr, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_rule_has_a_line_if_it_has_a_threshold(name):
+    rule = OPTIMIZERS[name]()
+    figure = compute(network(optimizers=(rule,), steps=2)).figure()
+    threshold = rule.stability_threshold()
+    assert len(figure.data) == (2 if threshold is None else 3)
+    if threshold is not None:
+        assert list(figure.data[2].y) == [threshold] * 2
+
+
+def test_a_step_size_of_zero_has_no_line():
+    assert len(compute(network(optimizers=(OPTIMIZERS["gd"](lr=0.0),))).figure().data) == 2
+
+
+def test_the_edge_is_drawn_while_it_runs():
+    partial = next(computing(network(steps=200)))
+    loss, *_ = partial.figure().data
+    assert len(loss.y) == partial.done + 1
+    assert tuple(partial.figure().layout.xaxis.range) == (0, 200)
+
+
+# ------------------------------------------------------------------ paths
+
+
+@pytest.mark.parametrize("name", ["rosenbrock", "rastrigin"])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_surface_is_drawn_over_its_window(name, mode):
+    surface = LANDSCAPES[name]()
+    figure = compute(paths(landscape=surface, mode=mode)).figure()
+    (ground,) = traces(figure, mode)
+    x, y, z = surface_grid(surface)
+    np.testing.assert_array_equal(ground.x, x)
+    np.testing.assert_array_equal(ground.y, y)
+    np.testing.assert_array_equal(ground.customdata, z)
+    drawn = np.asarray(ground.z)
+    order = np.argsort(z, axis=None)
+    assert (np.diff(drawn.ravel()[order]) >= 0).all()  # height rises with the loss
+    if not surface.log_color:
+        np.testing.assert_array_equal(drawn, z)
+    other = next(one for one in MODES if one != mode)
+    assert traces(figure, other) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_paths_are_the_results_numbers(mode):
+    result = compute(paths(mode=mode))
+    figure, path = result.figure(), result.trajectory
+    flat = traces(figure, "scatter")
+    drawn = flat[0::2] if mode == "contour" else traces(figure, "scatter3d")
+    curves = flat[1::2] if mode == "contour" else flat
+    assert len(drawn) == len(curves) == 3
+    for index, rule in enumerate(result.experiment.optimizers):
+        np.testing.assert_array_equal(drawn[index].x, path.params[:, index, 0].numpy())
+        np.testing.assert_array_equal(drawn[index].y, path.params[:, index, 1].numpy())
+        np.testing.assert_array_equal(curves[index].x, path.step.numpy())
+        np.testing.assert_array_equal(curves[index].y, path.loss[:, index].numpy())
+        assert rule.label in drawn[index].name
+        assert drawn[index].line.color == curves[index].line.color == COLORS[index]
+
+
+def test_paths_lie_on_the_drawn_surface():
+    result = compute(paths(landscape=Formula("x^2 + 3*y^2"), optimizers=(OPTIMIZERS["gd"](lr=0.05),), mode="surface"))
+    (line,) = traces(result.figure(), "scatter3d")
+    np.testing.assert_allclose(line.z, result.trajectory.loss[:, 0].numpy(), atol=2e-3)
+
+
+def test_what_leaves_the_window_is_not_on_the_surface():
+    result = compute(paths(start=(50.0, 50.0), optimizers=(OPTIMIZERS["gd"](lr=0.0),), mode="surface"))
+    (line,) = traces(result.figure(), "scatter3d")
+    assert np.isnan(np.asarray(line.z, float)).all()
+    diverged = compute(paths(mode="surface"))
+    assert int(diverged.trajectory.diverged_at[2]) > 0
+    assert len(traces(diverged.figure(), "scatter3d")) == 3
+
+
+def test_losses_that_are_not_finite_are_gaps():
+    surface = Formula("log(x) + y^2")
+    (ground,) = traces(compute(paths(landscape=surface, start=(1.0, 1.0))).figure(), "contour")
+    x, _, z = surface_grid(surface)
+    drawn = np.asarray(ground.z)
+    assert np.isnan(drawn[:, x <= 0]).all()
+    np.testing.assert_array_equal(drawn[:, x > 0], z[:, x > 0])
+    (ground,) = traces(compute(paths(landscape=Formula("1/(x*x) + y"), start=(1.0, 1.0))).figure(), "contour")
+    assert not np.isinf(np.asarray(ground.z)).any()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("formula", ["0*x", "0*x - 3", "0*x + 2"])
+def test_a_flat_surface_can_be_drawn(formula, mode):
+    figure = compute(paths(landscape=Formula(formula), mode=mode)).figure()
+    (ground,) = traces(figure, mode)
+    assert np.isfinite(np.asarray(ground.z)).all()
+
+
+# ------------------------------------------------------------------ slices
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_slice_holds_the_plane_and_the_path(mode):
+    result = compute(network("slice", mode=mode))
+    figure, plane = result.figure(), result.plane
+    (ground,) = traces(figure, mode)
+    np.testing.assert_array_equal(ground.x, plane.alpha.numpy())
+    np.testing.assert_array_equal(ground.y, plane.beta.numpy())
+    np.testing.assert_array_equal(ground.customdata, plane.loss.numpy().T)
+    np.testing.assert_allclose(10 ** np.asarray(ground.z), plane.loss.numpy().T, rtol=1e-12)
+    (path,) = traces(figure, "scatter" if mode == "contour" else "scatter3d")
+    coordinates, distance = plane.project(result.trajectory.params)
+    np.testing.assert_array_equal(np.stack([path.x, path.y], axis=-1), coordinates.numpy())
+    np.testing.assert_array_equal(path.customdata[:, 0], result.trajectory.params_step.numpy())
+    np.testing.assert_array_equal(path.customdata[:, 1], distance.numpy())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_slice_is_drawn_while_it_grows(mode):
+    for result in computing(network("slice", mode=mode)):
+        figure = result.figure()
+        if result.plane is None:
+            assert len(figure.data) == 0
+        else:
+            (ground,) = traces(figure, mode)
+            unknown = result.plane.loss.numpy().T
+            np.testing.assert_array_equal(np.isnan(np.asarray(ground.z)), np.isnan(unknown))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("value", [0.0, 1.5, -2.0, torch.nan, torch.inf])
+def test_a_slice_of_one_value_can_be_drawn(value, mode):
+    result = compute(network("slice", mode=mode))
+    flat = dataclasses.replace(result.plane, loss=torch.full_like(result.plane.loss, value))
+    (ground,) = traces(dataclasses.replace(result, plane=flat).figure(), mode)
+    assert np.isfinite(np.asarray(ground.z)).all() == np.isfinite(value)
+    assert not np.isinf(np.asarray(ground.z)).any()

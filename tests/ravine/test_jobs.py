@@ -1,0 +1,399 @@
+"""The queue: states, progress, cancelling, sharing and forgetting. Every wait is on an event and bounded."""
+
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+
+import ravine.jobs
+from landscapes import MLP
+from optimizers import OPTIMIZERS
+from ravine import Experiment, Store, compute, computing
+from ravine.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Busy, Jobs
+
+PATIENCE = 60.0
+TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
+
+
+def experiment(seed=0, **changes):
+    values = {"landscape": TINY, "optimizers": (OPTIMIZERS["gd"](lr=0.1),), "view": "edge", "steps": 40}
+    return Experiment(**(values | {"seed": seed} | changes))
+
+
+class Work:
+    """Stands in for `computing`: yields the real results, one for each `go`, and says where it stands."""
+
+    def __init__(self):
+        self.condition = threading.Condition()
+        self.allowed, self.started, self.ended, self.given = 0, [], [], 0
+
+    def __call__(self, experiment, **options):
+        self.tell(lambda: self.started.append(experiment.seed))
+        try:
+            for result in computing(experiment, **options):
+                self.wait(lambda: self.allowed > 0)
+                self.allowed -= 1
+                if experiment.seed >= 100:
+                    raise ValueError("this seed is cursed")
+                self.tell(self.count)
+                yield result
+        finally:
+            self.tell(lambda: self.ended.append(experiment.seed))
+
+    def count(self):
+        self.given += 1
+
+    def tell(self, change):
+        with self.condition:
+            change()
+            self.condition.notify_all()
+
+    def wait(self, until):
+        with self.condition:
+            assert self.condition.wait_for(until, PATIENCE)
+
+    def go(self, count=1):
+        with self.condition:
+            self.allowed += count
+            self.condition.notify_all()
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def work(monkeypatch):
+    work = Work()
+    monkeypatch.setattr(ravine.jobs, "computing", work)
+    yield work
+    work.go(10_000)  # let every worker run out
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def jobs(work, clock, tmp_path):
+    return Jobs(Store(tmp_path), clock=clock, forget_after=20.0, queue=3, yield_after=20.0)
+
+
+def until(jobs, condition):
+    """Waits for a change that a worker makes under the manager's lock."""
+    for _ in range(int(PATIENCE / 0.01)):
+        with jobs._changed:
+            if condition():
+                return
+        threading.Event().wait(0.01)
+    raise AssertionError("waited too long")
+
+
+# ------------------------------------------------------------------ one visitor
+
+
+def test_a_job_goes_from_queued_to_running_to_done(jobs, work, clock):
+    first = jobs.submit(experiment(0), "ada")
+    work.wait(lambda: work.started == [0])
+    second = jobs.submit(experiment(1), "bob")
+    assert (first.state, second.state) == (RUNNING, QUEUED)
+    assert first.active
+    assert second.active
+    assert jobs.ahead(second) == 0
+    assert first.result is None
+    clock.now = 2.0
+    work.go()
+    until(jobs, lambda: first.result is not None)
+    partial = first.result
+    assert 0 < partial.done < partial.total
+    assert first.seconds == 2.0
+    assert first.state == RUNNING
+    work.go(100)
+    until(jobs, lambda: second.state == DONE)
+    assert first.state == DONE
+    assert not first.active
+    assert first.result.complete
+    assert first.result.done > partial.done
+    expected = compute(experiment(0))
+    assert first.result.trajectory.loss.tolist() == expected.trajectory.loss.tolist()
+    assert first.error == ""
+
+
+def test_a_queue_is_served_in_order(jobs, work):
+    jobs.submit(experiment(0), "ada")
+    work.wait(lambda: work.started == [0])
+    waiting = [jobs.submit(experiment(seed), f"visitor {seed}") for seed in (1, 2, 3)]
+    assert [jobs.ahead(job) for job in waiting] == [0, 1, 2]
+    work.go(1000)
+    until(jobs, lambda: all(job.state == DONE for job in waiting))
+    assert work.started == [0, 1, 2, 3]
+
+
+def test_cancel_keeps_what_was_computed(jobs, work, clock):
+    job = jobs.submit(experiment(), "ada")
+    work.go()
+    until(jobs, lambda: job.result is not None)
+    partial = job.result
+    jobs.cancel(experiment(), "ada")
+    assert job.state == CANCELLED
+    work.go(100)
+    work.wait(lambda: work.ended == [0])
+    assert job.result is partial
+    assert work.given <= 2
+    for clock.now in (1.0, 19.0):
+        assert jobs.poll(experiment(), "ada") is job
+        assert job.state == CANCELLED
+    again = jobs.submit(experiment(), "ada")
+    assert again is not job
+    until(jobs, lambda: again.state == DONE)
+    assert again.result.complete
+
+
+def test_a_cancelled_job_is_forgotten_in_the_end(jobs, work, clock):
+    job = jobs.submit(experiment(), "ada")
+    jobs.cancel(experiment(), "ada")
+    clock.now = 1000.0
+    assert jobs.poll(experiment(), "ada") is None
+    assert job.state == CANCELLED
+
+
+def test_a_waiting_job_that_is_cancelled_never_starts(jobs, work):
+    jobs.submit(experiment(0), "ada")
+    work.wait(lambda: work.started == [0])
+    waiting = jobs.submit(experiment(1), "bob")
+    last = jobs.submit(experiment(2), "eve")
+    jobs.cancel(experiment(1), "bob")
+    assert waiting.state == CANCELLED
+    assert jobs.ahead(last) == 0
+    work.go(1000)
+    until(jobs, lambda: last.state == DONE)
+    assert work.started == [0, 2]
+
+
+def test_a_new_job_gives_up_the_visitors_old_one(jobs, work):
+    old = jobs.submit(experiment(0), "ada")
+    work.wait(lambda: work.started == [0])
+    new = jobs.submit(experiment(1), "ada")
+    assert old.state == CANCELLED
+    work.go(1000)
+    until(jobs, lambda: new.state == DONE)
+    work.wait(lambda: work.ended == [0, 1])
+    assert old.result is None or not old.result.complete
+
+
+def test_asking_again_for_the_same_thing_is_the_same_job(jobs, work):
+    job = jobs.submit(experiment(), "ada")
+    assert jobs.submit(experiment(), "ada") is job
+    work.go(1000)
+    until(jobs, lambda: job.state == DONE)
+    assert jobs.submit(experiment(), "ada") is job
+    assert work.started == [0]
+
+
+def test_who_never_asked_has_no_job(jobs):
+    assert jobs.poll(experiment(), "ada") is None
+    jobs.cancel(experiment(), "ada")
+    assert jobs.poll(experiment(), "ada") is None
+
+
+# ------------------------------------------------------------------ several visitors
+
+
+def test_visitors_share_one_computation(jobs, work):
+    job = jobs.submit(experiment(), "ada")
+    assert jobs.submit(experiment(), "bob") is job
+    assert jobs.poll(experiment(), "bob") is job
+    work.go(1000)
+    until(jobs, lambda: job.state == DONE)
+    assert work.started == [0]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_who_cancels_does_not_stop_the_others(jobs, work, running):
+    if not running:
+        jobs.submit(experiment(7), "zoe")
+        work.wait(lambda: work.started == [7])
+    job = jobs.submit(experiment(), "ada")
+    jobs.submit(experiment(), "bob")
+    if running:
+        work.wait(lambda: work.started == [0])
+    jobs.cancel(experiment(), "ada")
+    jobs.cancel(experiment(), "ada")
+    jobs.cancel(experiment(), "nobody")
+    assert job.active
+    work.go(1000)
+    until(jobs, lambda: job.state == DONE)
+    assert job.result.complete
+
+
+def test_the_last_to_cancel_stops_it(jobs, work):
+    job = jobs.submit(experiment(), "ada")
+    jobs.submit(experiment(), "bob")
+    jobs.cancel(experiment(), "bob")
+    assert job.active
+    jobs.cancel(experiment(), "ada")
+    assert job.state == CANCELLED
+
+
+def test_who_moves_on_does_not_stop_the_others(jobs, work):
+    shared = jobs.submit(experiment(0), "ada")
+    jobs.submit(experiment(0), "bob")
+    other = jobs.submit(experiment(1), "ada")
+    assert shared.active
+    work.go(1000)
+    until(jobs, lambda: other.state == DONE)
+    assert shared.state == DONE
+
+
+def test_several_workers_work_at_once(work, clock, tmp_path):
+    jobs = Jobs(Store(tmp_path), workers=2, forget_after=20.0, yield_after=20.0, clock=clock)
+    both = [jobs.submit(experiment(seed), f"visitor {seed}") for seed in (0, 1)]
+    work.wait(lambda: sorted(work.started) == [0, 1])
+    assert [job.state for job in both] == [RUNNING, RUNNING]
+
+
+# ------------------------------------------------------------------ bounds
+
+
+def test_a_full_queue_is_busy(jobs, work):
+    jobs.submit(experiment(0), "ada")
+    work.wait(lambda: work.started == [0])
+    waiting = [jobs.submit(experiment(seed), f"visitor {seed}") for seed in (1, 2, 3)]
+    with pytest.raises(Busy, match="3 computations are waiting already") as busy:
+        jobs.submit(experiment(4), "late")
+    assert str(busy.value).endswith(".")
+    assert jobs.poll(experiment(4), "late") is None
+    assert jobs.submit(experiment(2), "late") is waiting[1]  # to wait with others takes no place
+    jobs.cancel(experiment(1), "visitor 1")
+    assert jobs.submit(experiment(4), "later").state == QUEUED
+    work.go(1000)
+    until(jobs, lambda: waiting[1].state == waiting[2].state == DONE)
+
+
+def test_jobs_that_nobody_asks_for_are_cancelled(jobs, work, clock):
+    running = jobs.submit(experiment(0), "ada")
+    work.wait(lambda: work.started == [0])
+    waiting = jobs.submit(experiment(1), "bob")
+    polled = jobs.submit(experiment(2), "eve")
+    for clock.now in (15.0, 20.0):
+        assert jobs.poll(experiment(2), "eve") is polled
+    assert [job.state for job in (running, waiting)] == [RUNNING, QUEUED]
+    clock.now = 20.1
+    jobs.poll(experiment(2), "eve")
+    assert [job.state for job in (running, waiting)] == [CANCELLED, CANCELLED]
+    work.go(1000)
+    until(jobs, lambda: polled.state == DONE)
+    assert work.started == [0, 2]
+
+
+def test_who_asks_seldom_makes_room_only_when_others_wait(tmp_path, work, clock):
+    jobs = Jobs(Store(tmp_path), forget_after=60.0, yield_after=5.0, clock=clock)
+    hidden = jobs.submit(experiment(0), "hidden tab")
+    work.wait(lambda: work.started == [0])
+    clock.now = 30.0
+    jobs.poll(experiment(9), "passer-by")
+    assert hidden.state == RUNNING
+    jobs.submit(experiment(1), "ada")
+    jobs.poll(experiment(1), "ada")
+    assert hidden.state == CANCELLED
+    work.go(1000)
+
+
+def test_a_job_without_visitors_stops_itself(jobs, work, clock):
+    job = jobs.submit(experiment(), "ada")
+    work.go()
+    until(jobs, lambda: job.result is not None)
+    clock.now = 1000.0
+    work.go(1000)
+    work.wait(lambda: work.ended == [0])
+    assert job.state == CANCELLED
+    assert not job.result.complete
+
+
+def test_one_visitor_who_stays_is_enough(jobs, work, clock):
+    job = jobs.submit(experiment(), "ada")
+    jobs.submit(experiment(), "bob")
+    for clock.now in range(10, 100, 10):
+        jobs.poll(experiment(), "bob")
+    assert job.active
+    assert list(job.owners) == ["bob"]
+
+
+# ------------------------------------------------------------------ failures
+
+
+def test_a_failure_is_told_and_the_worker_lives_on(jobs, work):
+    bad = jobs.submit(experiment(100), "ada")
+    good = jobs.submit(experiment(1), "bob")
+    work.go(1000)
+    until(jobs, lambda: good.state == DONE)
+    assert bad.state == FAILED
+    assert not bad.active
+    assert bad.error == "ValueError: this seed is cursed"
+    again = jobs.submit(experiment(100), "ada")
+    assert again is not bad
+
+
+def test_a_failure_after_cancelling_stays_a_cancel(jobs, work):
+    job = jobs.submit(experiment(100), "ada")
+    work.wait(lambda: work.started == [100])
+    jobs.cancel(experiment(100), "ada")
+    last = jobs.submit(experiment(1), "bob")
+    work.go(1000)
+    until(jobs, lambda: last.state == DONE)
+    assert job.state == CANCELLED
+    assert job.error == ""
+
+
+# ------------------------------------------------------------------ any sequence of what visitors do
+
+visitors = st.sampled_from(["ada", "bob", "eve"])
+acts = st.tuples(st.sampled_from(["submit", "poll", "cancel", "wait"]), visitors, st.integers(0, 3))
+
+
+@profile(max_examples=60)
+@given(st.lists(acts, max_size=25))
+def test_the_queue_holds_what_is_waited_for(sequence):
+    """Without workers, so that only visitors change anything: compared with a model of who waits for what."""
+    clock = Clock()
+    jobs = Jobs(Store(), workers=0, queue=2, forget_after=20.0, yield_after=20.0, clock=clock)
+    seen = {}  # (visitor, seed) -> when last seen, of those who wait
+    for act, visitor, seed in sequence:
+        if act == "wait":
+            clock.now += 7.0 * (seed + 1)
+            continue
+        seen = {pair: when for pair, when in seen.items() if clock.now - when <= 20.0}
+        wanted = {number for _, number in seen}
+        if act == "submit":
+            kept = {pair: when for pair, when in seen.items() if pair[0] != visitor or pair[1] == seed}
+            wanted = {number for _, number in kept}
+            try:
+                job = jobs.submit(experiment(seed), visitor)
+            except Busy:
+                assert seed not in wanted
+                assert len(wanted) == 2
+                continue  # and nothing was given up
+            seen = kept
+            assert seed in wanted or len(wanted) < 2
+            assert job.state == QUEUED
+            seen[visitor, seed] = clock.now
+        elif act == "poll":
+            job = jobs.poll(experiment(seed), visitor)
+            if seed in wanted:
+                assert job.state == QUEUED
+                seen[visitor, seed] = clock.now
+            else:
+                assert job is None or job.state == CANCELLED
+        else:
+            jobs.cancel(experiment(seed), visitor)
+            seen.pop((visitor, seed), None) if seed in wanted else None
+            seen = {pair: when for pair, when in seen.items() if pair[1] != seed or clock.now - when <= 20.0}
+        waiting = {job.experiment.seed for job in jobs._waiting}
+        assert waiting >= {number for (_, number), when in seen.items() if clock.now - when <= 20.0}
+        assert len(jobs._waiting) == len(waiting) <= 2
