@@ -1,0 +1,63 @@
+/** A Plotly figure that is updated in place: zoom, pan and camera stay when new data arrive. */
+
+let loading = null;
+
+/** Plotly's script, loaded once a page from the app itself. */
+function plotly() {
+  loading ??= new Promise((resolve, reject) => {
+    if (window.Plotly?.react) return resolve(window.Plotly);
+    const script = document.createElement("script");
+    script.src = new URL("scripts/plotly.min.js", document.baseURI).href;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => {
+      loading = null;
+      reject(new Error("Plotly's script did not load. Reload the page to try again."));
+    };
+    document.head.append(script);
+  });
+  return loading;
+}
+
+/** Colours of the page's theme, for text, grid and background. */
+function themed(layout, host) {
+  const style = getComputedStyle(host);
+  const color = (name, fallback) => style.getPropertyValue(name).trim() || fallback;
+  const text = color("--st-text-color", "#31333f");
+  const grid = color("--st-border-color", "rgba(128,128,128,0.3)");
+  const out = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
+  out.font = { ...layout.font, color: text, family: color("--st-font", "sans-serif") };
+  for (const key of Object.keys(layout)) {
+    if (/^[xy]axis\d*$/.test(key)) out[key] = { ...layout[key], gridcolor: grid, zerolinecolor: grid, linecolor: grid };
+  }
+  return out;
+}
+
+/**
+ * @param {{data: string, parentElement: Element}} component data is a Plotly figure as JSON; empty, it only fetches
+ *   Plotly, so that the first figure need not wait for it
+ */
+export default function figure({ data, parentElement }) {
+  if (!data) {
+    plotly().catch(() => null); // the first figure will try again and say what is wrong
+    return () => {};
+  }
+  let host = parentElement.querySelector(".rv-figure");
+  if (!host) {
+    host = document.createElement("div");
+    host.className = "rv-figure";
+    parentElement.append(host);
+  }
+  const { data: traces, layout } = JSON.parse(data);
+  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  host.style.minHeight = `${layout.height ?? 450}px`;
+  delete layout.template;
+  plotly()
+    .then((Plotly) => Plotly.react(host, traces, themed(layout, host), config))
+    .then(() => {
+      host.dataset.v = String(Number(host.dataset.v ?? 0) + 1);
+    })
+    .catch((failure) => {
+      host.textContent = failure.message;
+    });
+  return () => {};
+}

@@ -1,0 +1,47 @@
+"""The page components: a canvas for paths on a loss, and a Plotly figure that keeps its zoom while its data change.
+
+Their scripts are files served by the app; what travels with each message is only the line that loads them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+_ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+def _loader(script: str, export: str) -> str:
+    """A component's script: loads the file once and hands over. The content's hash in the address outwits old caches."""
+    digest = hashlib.sha256((_ASSETS / script).read_bytes()).hexdigest()[:12]
+    return f"""
+const script = import(new URL("scripts/{script}?{digest}", document.baseURI).href);
+export default function (component) {{
+  let left = false, cleanup = null;
+  script.then((module) => {{ if (!left) cleanup = module.{export}(component); }});
+  return () => {{ left = true; cleanup?.(); }};
+}}"""
+
+
+_field = st.components.v2.component("ravine_field", js=_loader("surface.js", "field"))
+_canvas = st.components.v2.component("ravine_canvas", js=_loader("surface.js", "default"))
+# Plotly keeps its style sheet in the page itself, where a shadow root would not see it.
+_figure = st.components.v2.component("ravine_figure", js=_loader("figure.js", "default"), isolate_styles=False)
+
+
+def field(key: str, packet: bytes) -> None:
+    """Hands a field of losses to the browser, which keeps the last few. Draws nothing."""
+    _field(key=key, data=packet, height=1)
+
+
+def canvas(key: str, packet: bytes, **callbacks: Any) -> None:
+    """Draws runs on a field. `on_start_change` is called after a click, with {"x", "y"} in the session state under key."""
+    _canvas(key=key, data=packet, **callbacks)
+
+
+def figure(key: str, json: str) -> None:
+    """Draws a Plotly figure, given as JSON; an empty text only fetches Plotly ahead of the first figure."""
+    _figure(key=key, data=json)

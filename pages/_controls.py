@@ -1,0 +1,121 @@
+"""Settings -> widgets, and back. A setting's declaration says which widget it gets; no page lists a setting by hand.
+
+A widget's key is the setting's place in the link with the page's name in front; its value in the session state is the
+exact value, or its text. A text that does not read leaves the last good value in force and a sentence below the field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import streamlit as st
+import torch
+
+from landscapes.setting import Choice, Declared, Flag, Integer, Integers, Number, Numbers, Setting, Text, settings
+from ravine import Experiment
+from ravine.experiment import DEVICES
+from ravine.picture import number
+
+_PREFERRED = ("1", "1.3", "1.6", "2", "2.5", "3.2", "4", "5", "6.3", "8")  # the R10 series: ten even steps a decade
+
+_GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "kappa": "κ", "lambda": "λ",
+    "mu": "μ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "xi": "ξ", "ell": "ℓ",
+}  # fmt: skip
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def plain(symbol: str) -> str:
+    """A short LaTeX symbol in Unicode, as widgets and screen readers need it: β₁ for \\beta_1."""
+    name, _, index = symbol.strip("{}").partition("_")
+    return _GREEK.get(name.removeprefix("\\"), name) + index.strip("{}").translate(_SUBSCRIPTS)
+
+
+def spoken(name: str, one: Setting) -> str:
+    """How a setting is called on the screen: its label, or its name in words, and its symbol."""
+    words = one.label or name.replace("_", " ").capitalize()
+    return words if not one.symbol else plain(one.symbol) if one.symbol == name else f"{words} {plain(one.symbol)}"
+
+
+def control(name: str, one: Setting, key: str, value: Any) -> Any:
+    """Draws the widget of one setting, starting from `value`, and returns the value it stands at."""
+    title = spoken(name, one)
+    common: dict[str, Any] = {"key": key, "help": one.help or None}
+    match one:
+        case Choice():
+            _begin(key, value)
+            return st.selectbox(title, one.choices, format_func=lambda choice: choice.replace("_", " "), **common)
+        case Flag():
+            _begin(key, value)
+            return st.toggle(title, **common)
+        case Integer():
+            _begin(key, value)
+            return st.number_input(title, one.low, one.high, step=_stride(value), **common)
+        case Number(log=True) if one.scale or math.isfinite(one.high):
+            return _logarithmic(title, one, common, value)
+        case Number():
+            _begin(key, value)
+            low = None if math.isinf(one.low) else one.low
+            high = None if math.isinf(one.high) else one.high
+            return st.number_input(title, low, high, step=0.05, format="%g", **common)
+        case Text() | Integers() | Numbers():
+            _begin(key, one.write(value))
+            text = st.text_input(title, max_chars=one.high if isinstance(one, Text) else 100, **common)
+            try:
+                return one.read(name, text.strip())
+            except ValueError as refusal:
+                st.error(str(refusal))
+                return value
+    raise AssertionError(f"{name} is a kind of setting that has no widget")
+
+
+def settings_of(declared: Declared | type[Declared], prefix: str, *, leave_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Widgets for every setting of a landscape, a rule or a layer, or of a kind at its defaults; the values they stand at."""
+    return {
+        name: control(name, one, f"{prefix}.{name}", getattr(declared, name))
+        for name, one in settings(declared).items()
+        if name not in leave_out
+    }
+
+
+def own_controls(experiment: Experiment, names: Iterable[str]) -> dict[str, Any]:
+    """Widgets for the named settings of the experiment itself; the values they stand at."""
+    own = settings(Experiment)
+    return {name: control(name, own[name], f"{experiment.view}.{name}", getattr(experiment, name)) for name in names}
+
+
+def machine_controls(experiment: Experiment) -> dict[str, Any]:
+    """Seed, precision and device. Offers CUDA where torch has it, and says what is in use."""
+    with st.expander("Precision and device", icon=":material/memory:"):
+        values = own_controls(experiment, ("seed", "dtype"))
+        cuda = torch.cuda.is_available()
+        key = f"{experiment.view}.device"
+        _begin(key, experiment.device)
+        values["device"] = st.selectbox(settings(Experiment)["device"].label, DEVICES if cuda else ("cpu",), key=key)
+        used = torch.cuda.get_device_name() if values["device"] == "cuda" else "this machine's processor"
+        st.caption(f"Computing on {used}." + ("" if cuda else " Torch sees no CUDA device here."))
+    return values
+
+
+def _begin(key: str, value: Any) -> None:
+    """A widget's first value. One that is there already stays: it is the user's."""
+    st.session_state.setdefault(key, value)
+
+
+def _stride(value: int) -> int:
+    """Step of the + and - buttons: about a tenth of the value, a round number."""
+    return int(10 ** max(0, math.floor(math.log10(max(1, value))) - 1)) * (5 if value >= 100 else 1)
+
+
+def _logarithmic(title: str, one: Number, common: dict[str, Any], value: float) -> float:
+    """A slider over preferred numbers, with the exact value among them where it is none of them."""
+    key = common["key"]
+    _begin(key, value)
+    current = st.session_state[key]
+    low, high = one.scale or (one.low, one.high)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    grid = [float(f"{mantissa}e{decade}") for decade in decades for mantissa in _PREFERRED]
+    kept = [point for point in grid if low <= point <= high and number(point) != number(current)]
+    return st.select_slider(title, sorted([*kept, current]), format_func=number, **common)

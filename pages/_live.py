@@ -1,0 +1,101 @@
+"""A long computation on a page: its progress while it runs, a button to cancel it, and whatever it has given so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from pages import _components as components
+from pages import _services as services
+from ravine import Experiment, Result
+from ravine.jobs import CANCELLED, FAILED, QUEUED, Busy, Job
+
+_EVERY = 0.5  # seconds between two looks at a running computation
+
+
+def live(experiment: Experiment, draw: Callable[[Result], None]) -> None:
+    """Starts the experiment when the page opens or the visitor asks, then follows it and draws its results."""
+    view = experiment.view
+    if f"{view} job" not in st.session_state or services.store().get(experiment) is not None:
+        _start(experiment)  # a link opens on its run, not on a button; and what is there already is shown at once
+    polling = _active(experiment)
+
+    @st.fragment(run_every=_EVERY if polling else None)
+    def follow() -> None:
+        services.jobs().poll(experiment, services.visitor())  # being asked for keeps a computation alive
+        job = _job(experiment)
+        _status(experiment, job)
+        result = job.result if job is not None else None
+        if result is None:
+            result = st.session_state.get(f"{view} last")
+            if result is not None:
+                st.caption("Below: the last run, until this one has something to show.")
+        if result is not None:
+            st.session_state[f"{view} last"] = result
+            draw(result)
+        else:
+            components.figure(f"{view} figure", "")
+        if polling != _active(experiment):
+            st.rerun()  # the page as a whole decides whether to poll
+
+    follow()
+
+
+def _job(experiment: Experiment) -> Job | None:
+    """The session's job, if it is about this experiment. Kept here, so that its partial result outlives the queue."""
+    job: Job | None = st.session_state.get(f"{experiment.view} job")
+    return job if job is not None and job.experiment.key == experiment.key else None
+
+
+def _active(experiment: Experiment) -> bool:
+    job = _job(experiment)
+    return job is not None and job.active
+
+
+def _start(experiment: Experiment) -> None:
+    job = _job(experiment)
+    if job is not None and job.state not in (CANCELLED, FAILED):
+        return
+    try:
+        st.session_state[f"{experiment.view} job"] = services.jobs().submit(experiment, services.visitor())
+    except Busy as full:
+        st.error(str(full), icon=":material/hourglass:")
+
+
+def _status(experiment: Experiment, job: Job | None) -> None:
+    """One row of constant height: what is going on, and the button that fits."""
+    text, button = st.columns([5, 1], gap="medium", vertical_alignment="center")
+    if job is not None and job.active:
+        result = job.result
+        share = result.done / result.total if result is not None else 0.0
+        if job.state == QUEUED:
+            said = f"waiting; {services.jobs().ahead(job)} before this one"
+        elif result is None:
+            said = "starting"
+        else:
+            left = job.seconds * (1 - share) / share if share > 0.02 else None
+            said = result.phase + ("" if left is None else f" · about {max(1, round(left))} s left")
+        text.progress(share, text=said)
+        button.button(
+            "Cancel",
+            icon=":material/stop:",
+            width="stretch",
+            on_click=services.jobs().cancel,
+            args=(experiment, services.visitor()),
+        )
+        return
+    if job is None:
+        text.info("The settings have changed. Run to see what they do.", icon=":material/tune:")
+    elif job.state == FAILED:
+        text.error(f"This run could not be computed. {job.error}", icon=":material/error:")
+    elif job.state == CANCELLED:
+        kept = f" What it had computed stays ({job.result.phase})." if job.result is not None else ""
+        text.info(f"Cancelled.{kept}", icon=":material/stop:")
+    elif job.result is not None:
+        text.success(" ".join(job.result.sentences()), icon=":material/check:")
+    label = "Run" if job is None or job.state in (CANCELLED, FAILED) else "Done"
+    button.button(
+        label, icon=":material/play_arrow:" if label == "Run" else ":material/check:", type="primary", width="stretch",
+        disabled=label == "Done", on_click=_start, args=(experiment,),
+    )  # fmt: skip

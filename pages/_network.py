@@ -1,0 +1,41 @@
+"""The sidebar of the pages about networks: the network, the rule that trains it, and how long."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import streamlit as st
+
+from landscapes import LANDSCAPES
+from pages._controls import machine_controls, own_controls, settings_of
+from pages._rules import around, built, rule_choice, rule_settings, step_size
+from ravine import Experiment
+from ravine.experiment import offered
+
+
+def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Experiment:
+    """Widgets in the sidebar for the training of `experiment`, and for its settings named in `extra`."""
+    view = experiment.view
+    with st.sidebar:
+        names = offered(view)
+        st.session_state.setdefault(f"{view}.land", experiment.landscape.name)
+        name = st.selectbox("Landscape", names, key=f"{view}.land", format_func=lambda one: LANDSCAPES[one].label)
+        kind = LANDSCAPES[name]
+        base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()
+        own = own_controls(experiment, extra)
+        with st.expander("Network", icon=":material/hub:"):
+            network = settings_of(base, f"{view}.land.{name}")
+        before, slot = experiment.optimizers[0], f"{view}.opt1"
+        rule = rule_choice(slot, before, "Rule")
+        lr = step_size(slot, rule)
+        with st.expander("Settings of the rule", icon=":material/tune:"):
+            values = {"lr": lr} | rule_settings(slot, rule)
+            extras = around(slot, before)
+        own |= own_controls(experiment, ("steps", "every"))
+        own |= machine_controls(experiment)
+    try:
+        optimizers = (built(rule, values, extras, before),)
+        return dataclasses.replace(experiment, landscape=kind(**network), optimizers=optimizers, **own)
+    except ValueError as refusal:
+        st.error(str(refusal))
+        return experiment

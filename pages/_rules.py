@@ -1,0 +1,106 @@
+"""Widgets for a rule with everything around it: its settings, a schedule, wrappers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from landscapes import settings
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Optimizer, Schedule, Stepper, Wrapper, composed, layers
+from pages._controls import control, settings_of
+
+_NO_SCHEDULE = "none"
+
+
+def rule_choice(prefix: str, before: Stepper, label: str, *, hide_label: bool = False) -> Optimizer:
+    """The menu of rules. A rule chosen anew keeps the step size of the one before it."""
+    st.session_state.setdefault(prefix, before.rule.name)
+    name = st.selectbox(
+        label,
+        tuple(OPTIMIZERS),
+        key=prefix,
+        format_func=lambda one: OPTIMIZERS[one].label,
+        label_visibility="collapsed" if hide_label else "visible",
+    )
+    kind = OPTIMIZERS[name]
+    return before.rule if isinstance(before.rule, kind) else kind(lr=before.rule.lr)
+
+
+def step_size(prefix: str, rule: Optimizer) -> float:
+    """The slider of the step size."""
+    return control("lr", settings(rule)["lr"], f"{prefix}.{rule.name}.lr", rule.lr)
+
+
+def rule_settings(prefix: str, rule: Optimizer, *, on_surface: bool = False) -> dict[str, Any]:
+    """What the rule is, its hyper-parameters but the step size, and a field for the step size's exact value."""
+    st.caption(rule.idea)
+    if on_surface and rule.on_points:
+        st.caption(f"On a surface: {rule.on_points}")
+    st.markdown(f"$${rule.equation}$$")
+    place = f"{prefix}.{rule.name}"
+    exact = f"{place}.lr exact"
+    st.session_state[exact] = repr(st.session_state.get(f"{place}.lr", rule.lr))
+    st.text_input("Exact step size η", key=exact, on_change=_exact, args=(rule.name, f"{place}.lr", exact))
+    return settings_of(rule, place, leave_out=("lr",))
+
+
+def _exact(rule: str, key: str, exact: str) -> None:
+    try:
+        st.session_state[key] = settings(OPTIMIZERS[rule])["lr"].read("η", st.session_state[exact].strip())
+    except ValueError as refusal:
+        st.toast(str(refusal), icon=":material/error:")
+
+
+def around(prefix: str, before: Stepper) -> tuple[Schedule | None, list[partial[Wrapper]]]:
+    """Widgets for the layers around a rule: the schedule, and the wrappers from the innermost outwards."""
+    _, schedule_before, wrappers_before = layers(before)
+    chosen = f"{prefix}.schedule"
+    st.session_state.setdefault(chosen, _NO_SCHEDULE if schedule_before is None else schedule_before.name)
+    name = st.selectbox("Schedule", (_NO_SCHEDULE, *SCHEDULES), key=chosen, format_func=_schedule_label)
+    schedule = None
+    if name != _NO_SCHEDULE:
+        kind = SCHEDULES[name]
+        base = schedule_before if isinstance(schedule_before, kind) else kind()
+        st.caption(kind.idea)
+        schedule = kind(**settings_of(base, f"{chosen}.{name}"))
+    known = {one.name: one for one in wrappers_before}
+    st.session_state.setdefault(f"{prefix}.wrap", list(known))
+    names = st.multiselect(
+        "Around the gradient or the step",
+        tuple(WRAPPERS),
+        key=f"{prefix}.wrap",
+        format_func=lambda one: WRAPPERS[one].label,
+    )
+    wrappers = []
+    for name in names:
+        wrapper = WRAPPERS[name]
+        st.caption(wrapper.idea)
+        wrappers.append(partial(wrapper, **settings_of(known.get(name, wrapper), f"{prefix}.{name}")))
+    return schedule, wrappers
+
+
+def _schedule_label(name: str) -> str:
+    return "Constant step size" if name == _NO_SCHEDULE else SCHEDULES[name].label
+
+
+def unopened(before: Stepper, rule: Optimizer) -> tuple[dict[str, Any], tuple[Schedule | None, list[Any]]]:
+    """What `rule_settings` and `around` would return where their widgets are not drawn: all as it was."""
+    values = {name: value for name, value in rule.values().items() if name != "lr"}
+    _, schedule, wrappers = layers(before)
+    return values, (schedule, [partial(type(one), **one.values()) for one in wrappers])
+
+
+def built(
+    rule: Optimizer,
+    values: dict[str, Any],
+    layers_around: tuple[Schedule | None, list[partial[Wrapper]]],
+    before: Stepper,
+) -> Stepper:
+    """The rule with its layers; where they do not fit together, a sentence and what stood before."""
+    try:
+        return composed(type(rule)(**values), *layers_around)
+    except ValueError as refusal:
+        st.error(str(refusal))
+        return before

@@ -1,0 +1,60 @@
+"""What all visitors share: the store of results and the queue of jobs."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from functools import cache, lru_cache
+
+import streamlit as st
+import torch
+
+from optimizers import Tuned, tune
+from ravine import Experiment, Result, Store, compute
+from ravine.experiment import DTYPES
+from ravine.jobs import Jobs
+from ravine.reference import Entry
+from ravine.reference import entries as reference_entries
+
+
+@cache
+def store() -> Store:
+    return Store()
+
+
+@cache
+def jobs() -> Jobs:
+    return Jobs(store(), workers=os.cpu_count() or 1)
+
+
+def result(experiment: Experiment) -> Result:
+    """The result of an experiment that takes no longer than a blink, computed here or by an earlier visitor."""
+    return compute(experiment, store=store())
+
+
+@cache
+def entries() -> tuple[Entry, ...]:
+    return reference_entries()
+
+
+@lru_cache(maxsize=64)
+def tuned(experiment: Experiment) -> Tuned:
+    """Each rule of an experiment on a surface at 64 step sizes. Raises ValueError for a schedule that rehearses."""
+    start = torch.tensor(experiment.start, dtype=DTYPES[experiment.dtype], device=experiment.device)
+    return tune(experiment.landscape, experiment.optimizers, steps=experiment.steps, start=start, seed=experiment.seed)
+
+
+def visitor() -> str:
+    """An unguessable name for this session."""
+    return str(st.session_state.setdefault("visitor", uuid.uuid4().hex))
+
+
+def warm_up() -> None:
+    """Import and run everything once: the first visitor waits for nothing."""
+    from ravine import figures, picture
+
+    torch.set_num_threads(1)  # small operations: more threads only get into each other's way
+    first = result(Experiment.default())
+    picture.descend_view(first, "")
+    figures.draw(first).to_json()
+    jobs()

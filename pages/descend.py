@@ -1,0 +1,201 @@
+"""Paths of optimizers on a surface."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import streamlit as st
+
+from landscapes import LANDSCAPES, Surface
+from optimizers import OPTIMIZERS, Stepper
+from pages import _components as components
+from pages import _services as services
+from pages._controls import machine_controls, own_controls, settings_of
+from pages._link import download, opened, share, show
+from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
+from ravine import Experiment
+from ravine.experiment import VIEWS, offered
+from ravine.picture import descend_view, number, surface_field
+
+VIEW = "descend"
+
+
+def surface_controls(experiment: Experiment) -> Surface:
+    """The sidebar: which surface, and its settings."""
+    names = offered(VIEW)
+    st.session_state.setdefault(f"{VIEW}.land", experiment.landscape.name)
+    name = st.selectbox(
+        "Surface", names, key=f"{VIEW}.land", format_func=lambda one: LANDSCAPES[one].label, on_change=_new_surface
+    )
+    kind = LANDSCAPES[name]
+    same = isinstance(experiment.landscape, kind)
+    base = experiment.landscape if same else kind()
+    try:
+        surface = kind(**settings_of(base, f"{VIEW}.land.{name}"))
+    except ValueError as refusal:
+        st.error(str(refusal))
+        surface = base
+    st.caption(surface.reads)
+    st.markdown(f"$$f(x, y) = {surface.equation}$$")
+    assert isinstance(surface, Surface)
+    return surface
+
+
+def _new_surface() -> None:
+    """Another surface starts from its own place."""
+    for axis in "xy":
+        st.session_state.pop(f"{VIEW}.{axis}", None)
+
+
+def _clicked() -> None:
+    """A click on the canvas moves the start."""
+    point = st.session_state[f"{VIEW} canvas"]["start"]
+    if point:
+        st.session_state[f"{VIEW}.x"], st.session_state[f"{VIEW}.y"] = float(point["x"]), float(point["y"])
+
+
+def optimizer_controls(optimizers: tuple[Stepper, ...]) -> tuple[Stepper, ...]:
+    """One card for each run: its rule, its step size, and the rest behind a button."""
+    slots: dict[int, Stepper] = st.session_state.setdefault(f"{VIEW}.slots", dict(enumerate(optimizers, start=1)))
+    for place, slot in enumerate(slots):
+        with st.container(border=True, gap="small", key=f"run-{place}"):
+            slots[slot] = _optimizer(slot, slots[slot], removable=len(slots) > 1)
+    if len(slots) < VIEWS[VIEW].optimizers:
+        st.button("Add a run", icon=":material/add:", key=f"{VIEW} add", on_click=_add, width="stretch")
+    return tuple(slots.values())
+
+
+def _optimizer(slot: int, before: Stepper, *, removable: bool) -> Stepper:
+    prefix = f"{VIEW}.opt{slot}"
+    rule_column, more_column, remove_column = st.columns([5, 1, 1], gap="small", vertical_alignment="center")
+    with rule_column:
+        rule = rule_choice(prefix, before, f"Rule of run {slot}", hide_label=True)
+    with more_column:
+        more = st.popover(
+            f"Settings of run {slot}", icon=":material/tune:", type="tertiary", key=f"{prefix} more", on_change="rerun"
+        )
+    if more.open:  # a closed one draws nothing: with four runs that halves the widgets on the page
+        with more:
+            values = rule_settings(prefix, rule, on_surface=True)
+            extras = around(prefix, before)
+    else:
+        values, extras = unopened(before, rule)
+    if removable:
+        remove_column.button(
+            f"Remove run {slot}",
+            icon=":material/close:",
+            key=f"{prefix} remove",
+            type="tertiary",
+            on_click=_remove,
+            args=(slot,),
+        )
+    return built(rule, {"lr": step_size(prefix, rule)} | values, extras, before)
+
+
+def _tune(experiment: Experiment) -> None:
+    """Sets every run's step size to its best over a log grid."""
+    slots = st.session_state[f"{VIEW}.slots"]
+    try:
+        tuned = services.tuned(experiment)
+    except ValueError as refusal:
+        st.toast(str(refusal), icon=":material/error:")
+        return
+    found = st.session_state[f"{VIEW} tuned"] = [
+        (stepper.title, best, low, high)
+        for stepper, best, low, high in zip(
+            experiment.optimizers, tuned.best.tolist(), tuned.low.tolist(), tuned.high.tolist(), strict=True
+        )
+    ]
+    for slot, stepper, (_, best, _, _) in zip(slots, experiment.optimizers, found, strict=True):
+        if math.isfinite(best):
+            st.session_state[f"{VIEW}.opt{slot}.{stepper.rule.name}.lr"] = float(f"{best:.3g}")
+
+
+def _tuned(experiment: Experiment) -> None:
+    """What the last tuning found, as long as it is about the rules shown."""
+    found = st.session_state.get(f"{VIEW} tuned", [])
+    if [title for title, *_ in found] != [stepper.title for stepper in experiment.optimizers]:
+        return
+    rows = "".join(
+        f"| {title} | {number(best)} | {number(low)} – {number(high)} | {math.log10(high / low):.1f} |\n"
+        if math.isfinite(best)
+        else f"| {title} | – | every run diverged | – |\n"
+        for title, best, low, high in found
+    )
+    st.markdown(f"| rule | best η | good range | decades |\n|---|---|---|---|\n{rows}")
+    st.caption("Good: at least 90 % of the best decrease of the loss.")
+
+
+def _add() -> None:
+    slots = st.session_state[f"{VIEW}.slots"]
+    slots[max(slots) + 1] = OPTIMIZERS["gd"]()
+
+
+def _remove(slot: int) -> None:
+    del st.session_state[f"{VIEW}.slots"][slot]
+
+
+@st.fragment
+def laboratory(surface: Surface, field: str, machine: dict[str, Any]) -> None:
+    """Everything that changes the runs but not the surface: only this reruns when a slider moves."""
+    before: Experiment = st.session_state[f"{VIEW} shown"].experiment
+    picture, side = st.columns([3.1, 1], gap="medium")
+    with side:
+        start = before.start if before.landscape.name == surface.name else surface.origin
+        assert start is not None
+        mode_column, steps_column = st.columns(2)
+        with mode_column:
+            own = own_controls(before, ("mode",))
+        with steps_column:
+            own |= own_controls(before, ("steps",))
+        for axis, column, value in zip("xy", st.columns(2), start, strict=True):
+            st.session_state.setdefault(f"{VIEW}.{axis}", value)
+            column.number_input(
+                f"Start {axis}",
+                -1e6,
+                1e6,
+                step=0.1,
+                format="%.4g",
+                key=f"{VIEW}.{axis}",
+                help="Or click on the picture.",
+            )
+        optimizers = optimizer_controls(before.optimizers)
+        own |= own_controls(before, ("axis",))
+    try:
+        experiment = dataclasses.replace(
+            before,
+            landscape=surface,
+            optimizers=optimizers,
+            start=(st.session_state[f"{VIEW}.x"], st.session_state[f"{VIEW}.y"]),
+            **own,
+            **machine,
+        )
+    except ValueError as refusal:
+        st.error(str(refusal))
+        experiment = before
+    result = services.result(experiment)
+    with picture:
+        components.canvas(f"{VIEW} canvas", descend_view(result, field), on_start_change=_clicked)
+    with side:
+        link_column, data_column = st.columns(2)
+        with link_column:
+            share(experiment)
+        with data_column:
+            download(result)
+        st.button(
+            "Tune all", icon=":material/target:", key=f"{VIEW} tune", on_click=_tune, args=(experiment,), width="stretch",
+            help="Runs every rule at 64 step sizes and takes the best of each.",
+        )  # fmt: skip
+        _tuned(experiment)
+    show(VIEW, experiment)
+
+
+opening = opened(VIEW)
+with st.sidebar:
+    landscape = surface_controls(opening)
+    machine = machine_controls(opening)
+identity, packet = surface_field(landscape)
+components.field(f"{VIEW} field", packet)
+laboratory(landscape, identity, machine)

@@ -1,0 +1,18 @@
+"""Where a Chromium for the browser tests is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+
+def find() -> str | None:
+    """Path of a Chromium: $CHROMIUM, one on the PATH, or the one that Playwright has installed; None if there is none."""
+    for candidate in (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
+        if candidate and (path := shutil.which(candidate)):
+            return path
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        path = playwright.chromium.executable_path
+    return path if os.path.exists(path) else None

@@ -1,0 +1,46 @@
+"""axe-core finds no serious or critical violation on any page, in the light and in the dark theme."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+TINY = "land=mlp&land.data=chebyshev&land.hidden=20x20&land.objective=squared&opt1=gd&opt1.lr=0.3&steps=300&every=10"
+PAGES = {"descend": "/", "edge": f"/edge?{TINY}", "slice": f"/slice?{TINY}&points=15"}
+# Streamlit's own: rule -> selectors of what is excused. Nothing of ours may be listed.
+STREAMLITS: dict[str, tuple[str, ...]] = {}
+
+
+def violations(screen):
+    """Serious and critical findings that are not excused, one line each."""
+    screen.page.evaluate(AXE)
+    found = screen.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert len(found["passes"]) > 10
+    return [
+        f"{one['id']} ({one['impact']}): {node['target']} {node['html'][:200]}"
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+        if not any(part in str(node["target"]) for part in STREAMLITS.get(one["id"], ()))
+    ]
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_no_serious_violation(visit, view):
+    screen = visit(PAGES[view], color_scheme="light")
+    if view != "descend":
+        screen.page.locator("[data-testid=stMain]").get_by_role("button", name="Done").first.wait_for()
+        screen.ready()
+    assert violations(screen) == []
+    background = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    assert screen.page.evaluate(background) == "rgb(255, 255, 255)"
+    screen.page.emulate_media(color_scheme="dark")
+    screen.wait(f"() => {background} !== 'rgb(255, 255, 255)'")
+    screen.ready()
+    assert violations(screen) == []
+    # And the search finds what is there to be found.
+    screen.page.evaluate("document.querySelector('[data-testid=stMain]').append(document.createElement('button'))")
+    (found,) = violations(screen)
+    assert found.startswith("button-name")
