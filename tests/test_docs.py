@@ -1,0 +1,74 @@
+"""The examples of README and docs run as they stand, and what they promise exists."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+
+from landscapes import LANDSCAPES, Surface
+from optimizers import OPTIMIZERS, Optimizer, run
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = [
+    pytest.param(code, id=f"{path.name}-{index}")
+    for path in (ROOT / "README.md", ROOT / "docs" / "extending.md")
+    for index, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.S))
+]
+
+
+def executed(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    monkeypatch.chdir(tmp_path)
+    module = types.ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", module)  # dataclasses look their module up
+    exec(compile(code, "example", "exec"), vars(module))
+    return vars(module)
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) == 4
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_examples_run(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = executed(code, tmp_path, monkeypatch)
+    surfaces = [kind for kind in names.values() if _is_new(kind, Surface)]
+    rules = [kind for kind in names.values() if _is_new(kind, Optimizer)]
+    for kind in surfaces:  # the declared formula is all that was written, and its derivatives are there
+        surface = kind()
+        point = surface.start()
+        expected = torch.tensor([[4 * 1.5**3, 4.0]], dtype=torch.float64)
+        torch.testing.assert_close(surface.grad(point), expected)
+    for kind in rules:
+        path = run(LANDSCAPES["quadratic"](kappa=1.0), kind(lr=0.1), start=torch.tensor([1.0, 0.0]), steps=3)
+        torch.testing.assert_close(path.params[:, 0], torch.tensor([1.0, 0.9, 0.8, 0.7]))
+    printed = capsys.readouterr().out
+    if not surfaces and not rules:
+        assert printed.strip()
+
+
+def _is_new(kind: object, base: type) -> bool:
+    registered = {*LANDSCAPES.values(), *OPTIMIZERS.values()}
+    return (
+        isinstance(kind, type)
+        and issubclass(kind, base)
+        and kind not in registered
+        and dataclasses.is_dataclass(kind)
+        and kind is not base
+    )
+
+
+def test_every_file_that_the_readme_links_to_exists() -> None:
+    for path in (ROOT / "README.md", ROOT / "docs" / "extending.md"):
+        prose = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+        targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", prose)
+        assert targets or path.name != "README.md"
+        for target in targets:
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
