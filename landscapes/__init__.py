@@ -5,6 +5,7 @@ from landscapes.landscape import Block, Landscape, Layout
 from landscapes.networks import MLP
 from landscapes.setting import Setting, setting, settings
 from landscapes.slices import Plane, slice_2d, slicing
+from landscapes.supervised import Supervised
 from landscapes.surfaces import (
     Ackley,
     Beale,
@@ -52,6 +53,7 @@ __all__ = [
     "Layout",
     "Plane",
     "Setting",
+    "Supervised",
     "Surface",
     "setting",
     "settings",

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from landscapes import data
-from landscapes.landscape import Differentiated, Layout
+from landscapes.landscape import Layout
 from landscapes.setting import setting
+from landscapes.supervised import Supervised
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -24,25 +25,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda x: x,
 }
 
-
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Mean softmax cross-entropy: (..., n, c) and one-hot (..., n, c) -> (...)."""
-    return -(torch.log_softmax(outputs, dim=-1) * targets).sum(-1).mean(-1)
-
-
-def squared(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Half the squared error, summed over outputs and averaged over samples: (..., n, c), (..., n, c) -> (...)."""
-    return (outputs - targets).square().sum(-1).mean(-1) / 2
-
-
-OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cross_entropy, "squared": squared}
-
 _CACHE_BYTES = 2 << 20  # what one evaluation may keep live on a CPU core before it falls out of the cache
 _GPU_SHARE = 4  # on a GPU a chunk may take a quarter of the free memory
 
 
 @dataclass(frozen=True)
-class MLP(Differentiated):
+class MLP(Supervised):
     """A fully connected network: parameters W1, b1, W2, b2, ... with W of shape (out, in).
 
     Weights start as gain * N(0, 1) / sqrt(fan_in) (LeCun et al. 1998, Efficient BackProp) and biases at zero.
@@ -52,19 +40,10 @@ class MLP(Differentiated):
     reads = "A small network on real data: large enough for progressive sharpening, small enough to watch it live."
     reference = "Cohen et al. 2021, arXiv:2103.00065"
     equation = r"\frac{1}{n}\sum_i \ell\left(W_L\,\phi(\cdots \phi(W_1 x_i + b_1) \cdots) + b_L,\; y_i\right)"
-    data: str = setting("digits", choices=tuple(data.DATA), help="What the network learns.")
     hidden: tuple[int, ...] = setting((128, 128), 1, 1024, count=6, help="Widths of the hidden layers.")
     activation: str = setting("tanh", choices=tuple(ACTIVATIONS), symbol=r"\phi", help="Nonlinearity between layers.")
-    objective: str = setting(
-        "cross_entropy", choices=tuple(OBJECTIVES), aliases=("loss",), symbol=r"\ell", help="Loss of one sample."
-    )
     gain: float = setting(1.0, 0.01, 100.0, log=True, scale=(0.1, 10.0), help="Scale of the initial weights.")
     seed: int = setting(0, 0, 2**31 - 1, help="Seed of the initial weights.")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.objective == "cross_entropy" and not data.shape(self.data)[3]:
-            raise ValueError(f"objective = cross_entropy needs classes, and {self.data} has none: use squared.")
 
     @cached_property
     def layout(self) -> Layout:
@@ -75,10 +54,6 @@ class MLP(Differentiated):
             for index, (fan_in, fan_out) in enumerate(pairwise(widths), start=1)
             for block in ((f"W{index}", (fan_out, fan_in)), (f"b{index}", (fan_out,)))
         )
-
-    @property
-    def samples(self) -> int:
-        return data.shape(self.data)[0]
 
     def start(
         self, runs: int = 1, seed: int = 0, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
@@ -119,15 +94,6 @@ class MLP(Differentiated):
             if index < depth:
                 signal = act(signal)
         return signal
-
-    def _loss(self, params: Tensor, batch: Tensor | None) -> Tensor:
-        inputs, targets = data.tensors(self.data, params.dtype, params.device)
-        if batch is not None:
-            inputs, targets = inputs[batch], targets[batch]
-        if params.numel() == self.dim and inputs.ndim == 2:  # one run: plain matrix products are the fastest
-            value = OBJECTIVES[self.objective](self.outputs(params.reshape(self.dim), inputs), targets)
-            return value.reshape(params.shape[:-1])
-        return OBJECTIVES[self.objective](self.outputs(params, inputs), targets)
 
 
 def _affine(signal: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

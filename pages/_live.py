@@ -25,7 +25,8 @@ def live(experiment: Experiment, draw: Callable[[Result], None]) -> None:
     def follow() -> None:
         services.jobs().poll(experiment, services.visitor())  # being asked for keeps a computation alive
         job = _job(experiment)
-        _status(experiment, job)
+        active = _active(experiment)
+        _status(experiment, job, active)
         result = job.result if job is not None else None
         if result is None:
             result = st.session_state.get(f"{view} last")
@@ -36,7 +37,8 @@ def live(experiment: Experiment, draw: Callable[[Result], None]) -> None:
             draw(result)
         else:
             components.figure(f"{view} figure", "")
-        if polling != _active(experiment):
+        # By what was drawn, not by what is true by now: a job that ends meanwhile would leave its progress bar for good.
+        if polling != active:
             st.rerun()  # the page as a whole decides whether to poll
 
     follow()
@@ -63,10 +65,10 @@ def _start(experiment: Experiment) -> None:
         st.error(str(full), icon=":material/hourglass:")
 
 
-def _status(experiment: Experiment, job: Job | None) -> None:
+def _status(experiment: Experiment, job: Job | None, active: bool) -> None:
     """One row of constant height: what is going on, and the button that fits."""
     text, button = st.columns([5, 1], gap="medium", vertical_alignment="center")
-    if job is not None and job.active:
+    if job is not None and active:
         result = job.result
         share = result.done / result.total if result is not None else 0.0
         if job.state == QUEUED:

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from landscapes import LANDSCAPES, MLP
-from landscapes.networks import ACTIVATIONS, OBJECTIVES
+from landscapes.networks import ACTIVATIONS
+from landscapes.supervised import OBJECTIVES
 
 MODULES = {
     "tanh": nn.Tanh,
