@@ -2,7 +2,7 @@
 
 from landscapes.curvature import Eigenpairs, sharpness, top_eigenpairs
 from landscapes.landscape import Block, Landscape, Layout
-from landscapes.networks import MLP
+from landscapes.networks import MLP, Network
 from landscapes.setting import Setting, setting, settings
 from landscapes.slices import Plane, slice_2d, slicing
 from landscapes.supervised import Supervised
@@ -51,6 +51,7 @@ __all__ = [
     "Formula",
     "Landscape",
     "Layout",
+    "Network",
     "Plane",
     "Setting",
     "Supervised",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -40,15 +42,49 @@ def chebyshev() -> Data:
 DATA: dict[str, Callable[[], Data]] = {make.__name__: make for make in (digits, chebyshev)}
 
 
-@lru_cache(maxsize=16)
-def tensors(name: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a data set, on a device; shared, so never to be changed in place."""
-    data = DATA[name]()
-    return data.inputs.to(dtype=dtype, device=device), data.targets.to(dtype=dtype, device=device)
+class Split(NamedTuple):
+    """What a network learns from, and what is held out to test it; no test samples where nothing is."""
+
+    inputs: Tensor  # (n, features)
+    targets: Tensor  # (n, outputs)
+    test_inputs: Tensor
+    test_targets: Tensor
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A data set and what is done to it."""
+
+    name: str
+    test_share: float = 0.0  # of the samples held out
+    seed: int = 0
+
+    @cached_property
+    def samples(self) -> int:
+        """Samples to learn from."""
+        return facts(self.name)[0] - self._held_out
+
+    @property
+    def _held_out(self) -> int:
+        return math.floor(self.test_share * facts(self.name)[0])
+
+    def make(self) -> Split:
+        data = DATA[self.name]()
+        if not self._held_out:  # every sample, in the order it comes in
+            return Split(data.inputs, data.targets, data.inputs[:0], data.targets[:0])
+        order = torch.randperm(len(data.inputs), generator=torch.Generator().manual_seed(self.seed))
+        kept, held = order[: self.samples].sort().values, order[self.samples :].sort().values
+        return Split(data.inputs[kept], data.targets[kept], data.inputs[held], data.targets[held])
 
 
 @lru_cache(maxsize=16)
-def shape(name: str) -> tuple[int, int, int, bool]:
+def tensors(recipe: Recipe, dtype: torch.dtype, device: torch.device) -> Split:
+    """A data set on a device; shared, so never to be changed in place."""
+    return Split(*(one.to(dtype=dtype, device=device) for one in recipe.make()))
+
+
+@lru_cache(maxsize=16)
+def facts(name: str) -> tuple[int, int, int, bool]:
     """Samples, features, outputs, and whether the outputs are classes."""
     data = DATA[name]()
     return *data.inputs.shape, data.targets.shape[1], data.classes

@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from landscapes import data
+from landscapes.data import Recipe
 from landscapes.landscape import Differentiated
 from landscapes.setting import setting
 
@@ -36,23 +38,53 @@ class Supervised(Differentiated):
         "cross_entropy", choices=tuple(OBJECTIVES), aliases=("loss",), symbol=r"\ell", help="Loss of one sample."
     )
 
+    test_share: float = setting(
+        0.0, 0.0, 0.9, label="Share of test samples", help="Share of the samples held out, to test what was learned."
+    )
+    data_seed: int = setting(0, 0, 2**31 - 1, label="Seed of the data", help="Seed of all that is random in the data.")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.objective == "cross_entropy" and not self.classes:
             raise ValueError(f"objective = cross_entropy needs classes, and {self.data} has none: use squared.")
 
+    @cached_property
+    def recipe(self) -> Recipe:
+        return Recipe(self.data, self.test_share, self.data_seed)
+
     @property
     def samples(self) -> int:
-        return data.shape(self.data)[0]
+        return self.recipe.samples
+
+    @property
+    def features(self) -> int:
+        """Numbers in one input."""
+        return data.facts(self.data)[1]
+
+    @property
+    def targets(self) -> int:
+        """Numbers in one target: classes, or values to regress on."""
+        return data.facts(self.data)[2]
 
     @property
     def classes(self) -> bool:
         """Are the targets classes, so that there is an accuracy?"""
-        return data.shape(self.data)[3]
+        return data.facts(self.data)[3]
 
     def training_set(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (n, ...) and targets (n, c) in the dtype and on the device of `like`; shared, never to be changed."""
-        return data.tensors(self.data, like.dtype, like.device)
+        split = data.tensors(self.recipe, like.dtype, like.device)
+        return split.inputs, split.targets
+
+    def test_set(self, like: Tensor) -> tuple[Tensor, Tensor] | None:
+        """As `training_set`, of the samples that are held out; None where there are none."""
+        split = data.tensors(self.recipe, like.dtype, like.device)
+        return (split.test_inputs, split.test_targets) if len(split.test_inputs) else None
+
+    @staticmethod
+    def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+        """Share of samples whose largest output is that of their class: (..., n, c), one-hot (n, c) -> (...)."""
+        return (outputs.argmax(-1) == targets.argmax(-1)).to(outputs.dtype).mean(-1)
 
     @abstractmethod
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:

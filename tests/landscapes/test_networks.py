@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from sklearn.metrics import accuracy_score
 from torch import nn
 from torch.nn import functional
 
@@ -17,6 +18,7 @@ MODULES = {
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
     "gelu": nn.GELU,
+    "elu": nn.ELU,
     "softplus": nn.Softplus,
     "sigmoid": nn.Sigmoid,
     "linear": nn.Identity,
@@ -257,6 +259,45 @@ def test_float32_starts_are_the_same_numbers_rounded():
 def test_a_start_that_cannot_be_is_refused(values):
     with pytest.raises((ValueError, TypeError), match=r"must be .*\.$"):
         SMALL.start(**values)
+
+
+# What others measure: hidden activations, accuracy, held-out samples
+
+
+def test_activations_are_those_of_torch():
+    params = points(DIGITS, 4).reshape(2, 2, DIGITS.dim)
+    inputs, _ = DIGITS.training_set(params)
+    (hidden,) = DIGITS.activations(params, inputs)
+    assert hidden.shape == (2, 2, 1797, 3)
+    torch.testing.assert_close(hidden[1, 0], module(DIGITS, params[1, 0])[:2](inputs), rtol=1e-12, atol=1e-14)
+    assert (
+        MLP(data="chebyshev", hidden=(), objective="squared").activations(torch.zeros(2).double(), inputs[:, :1]) == []
+    )
+
+
+def test_accuracy_is_that_of_sklearn():
+    params = points(DIGITS, 6).reshape(2, 3, DIGITS.dim)
+    inputs, targets = DIGITS.training_set(params)
+    outputs = DIGITS.outputs(params, inputs)
+    shares = DIGITS.accuracy(outputs, targets)
+    for i, j in itertools.product(range(2), range(3)):
+        expected = accuracy_score(load_digits().target, outputs[i, j].argmax(-1).numpy())
+        torch.testing.assert_close(float(shares[i, j]), expected)
+
+
+def test_held_out_samples_are_the_others():
+    land = MLP(hidden=(3,), test_share=0.25, data_seed=3)
+    like = torch.zeros(1).double()
+    (inputs, targets), (test_inputs, test_targets) = land.training_set(like), land.test_set(like)
+    assert land.samples == len(inputs) == len(targets) == 1797 - 449
+    assert len(test_inputs) == len(test_targets) == 449
+    everything = torch.cat([torch.cat([inputs, test_inputs]), torch.cat([targets, test_targets])], dim=1)
+    original = torch.cat(DIGITS.training_set(like), dim=1)
+    assert sorted(everything.tolist()) == sorted(original.tolist())
+    again, other = MLP(hidden=(4,), test_share=0.25, data_seed=3), MLP(hidden=(3,), test_share=0.25, data_seed=4)
+    assert torch.equal(again.test_set(like)[0], test_inputs)
+    assert not torch.equal(other.test_set(like)[0], test_inputs)
+    assert DIGITS.test_set(like) is None
 
 
 # Declarations

@@ -283,7 +283,8 @@ def test_a_key_holds_landscape_optimizers_start_and_view(view):
     others = [dataclasses.replace(base, optimizers=(dataclasses.replace(rule, lr=rule.lr * 2), *base.optimizers[1:]))]
     for name, one in settings(base.landscape).items():
         if isinstance(one, (Number, Integer)):
-            changed = dataclasses.replace(base.landscape, **{name: getattr(base.landscape, name) + 1})
+            other = min(getattr(base.landscape, name) + 1, one.high)
+            changed = dataclasses.replace(base.landscape, **{name: other})
             others.append(dataclasses.replace(base, landscape=changed))
     if base.start is not None:
         others.append(dataclasses.replace(base, start=(0.25, 0.5)))
