@@ -27,6 +27,7 @@ export default function (component) {{
 
 
 _field = st.components.v2.component("ravine_field", js=_loader("surface.js", "field"))
+_copy = st.components.v2.component("ravine_copy", js=_loader("copy.js", "default"))
 _canvas = st.components.v2.component("ravine_canvas", js=_loader("surface.js", "default"))
 # Plotly keeps its style sheet in the page itself, where a shadow root would not see it.
 _figure = st.components.v2.component("ravine_figure", js=_loader("figure.js", "default"), isolate_styles=False)
@@ -40,6 +41,11 @@ def field(key: str, packet: bytes) -> None:
 def canvas(key: str, packet: bytes, **callbacks: Any) -> None:
     """Draws runs on a field. `on_start_change` is called after a click, with {"x", "y"} in the session state under key."""
     _canvas(key=key, data=packet, **callbacks)
+
+
+def copyable(key: str, text: str) -> None:
+    """Shows a link with a button that copies it."""
+    _copy(key=key, data=text)
 
 
 def figure(key: str, json: str) -> None:

@@ -16,9 +16,12 @@ import torch
 from landscapes.setting import Choice, Declared, Flag, Integer, Integers, Number, Numbers, Setting, Text, settings
 from ravine import Experiment
 from ravine.experiment import DEVICES
+from ravine.frame import Frame
 from ravine.picture import number
 
 _PREFERRED = ("1", "1.3", "1.6", "2", "2.5", "3.2", "4", "5", "6.3", "8")  # the R10 series: ten even steps a decade
+
+_PLAIN = Frame()
 
 _GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "kappa": "κ", "lambda": "λ",
@@ -39,8 +42,24 @@ def spoken(name: str, one: Setting) -> str:
     return words if not one.symbol else plain(one.symbol) if one.symbol == name else f"{words} {plain(one.symbol)}"
 
 
+def visible(name: str) -> bool:
+    """Does the link leave the control of this name on the page?"""
+    framed: Frame = st.session_state.get("frame", _PLAIN)
+    return framed.shows(name)
+
+
+def section(title: str, icon: str, names: Iterable[str]) -> Any:
+    """An expander for the named controls; where none of them stays, a container that shows nothing."""
+    return st.expander(title, icon=icon) if any(visible(name) for name in names) else st.container()
+
+
 def control(name: str, one: Setting, key: str, value: Any) -> Any:
-    """Draws the widget of one setting, starting from `value`, and returns the value it stands at."""
+    """Draws the widget of one setting, starting from `value`, and returns the value it stands at.
+
+    What the link hides keeps its value.
+    """
+    if not visible(name):
+        return value
     title = spoken(name, one)
     common: dict[str, Any] = {"key": key, "help": one.help or None}
     match one:
@@ -88,8 +107,10 @@ def own_controls(experiment: Experiment, names: Iterable[str]) -> dict[str, Any]
 
 def machine_controls(experiment: Experiment) -> dict[str, Any]:
     """Seed, precision and device. Offers CUDA where torch has it, and says what is in use."""
-    with st.expander("Precision and device", icon=":material/memory:"):
+    with section("Precision and device", ":material/memory:", ("seed", "dtype", "device")):
         values = own_controls(experiment, ("seed", "dtype"))
+        if not visible("device"):
+            return values
         cuda = torch.cuda.is_available()
         key = f"{experiment.view}.device"
         _begin(key, experiment.device)

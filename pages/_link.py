@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from pages import _sharing as sharing
 from ravine import Experiment, Result
 from ravine.experiment import VIEWS
+from ravine.fingerprint import Fingerprint
+from ravine.frame import Frame
 
 _LAG = 1.0  # seconds within which the browser may still send an address that we have just replaced
 
@@ -21,6 +24,7 @@ class Shown:
     query: dict[str, str]  # as last read from or written to the address bar
     refusals: list[str] = field(default_factory=list)
     replaced: list[tuple[float, dict[str, str]]] = field(default_factory=list)
+    frame: Frame = Frame()
 
     def is_echo(self, query: dict[str, str]) -> bool:
         """Is this an address that we wrote ourselves and replaced a moment ago?"""
@@ -37,13 +41,18 @@ def opened(view: str) -> Experiment:
     shown = st.session_state.get(f"{view} shown")
     if shown is None or (query and not shown.is_echo(query)):
         experiment, refusals = Experiment.from_query(query, view)
+        framed, unframed = Frame.from_query(query)
         for key in [key for key in st.session_state if str(key).startswith(f"{view}.")]:
             del st.session_state[key]
-        shown = st.session_state[f"{view} shown"] = Shown(experiment, query, refusals)
+        shown = st.session_state[f"{view} shown"] = Shown(experiment, query, refusals + unframed, frame=framed)
     show(view, shown.experiment)
+    st.session_state["frame"] = shown.frame
+    if shown.frame.title:
+        st.markdown(f"## {sharing.plain(shown.frame.title)}")
     if shown.refusals:
         st.warning(
-            "Not everything in the link could be used:\n" + "\n".join(f"- {_plain(one)}" for one in shown.refusals)
+            "Not everything in the link could be used:\n"
+            + "\n".join(f"- {sharing.plain(one)}" for one in shown.refusals)
         )
     return shown.experiment
 
@@ -53,22 +62,49 @@ def show(view: str, experiment: Experiment) -> None:
     shown = st.session_state[f"{view} shown"]
     if experiment != shown.experiment:
         shown.experiment, shown.refusals = experiment, []
-    query = experiment.to_query()
+    query = experiment.to_query() | shown.frame.to_query()
     if st.query_params.to_dict() != query:
         shown.replaced.append((time.monotonic(), shown.query))
         st.query_params.from_dict(query)
     shown.query = query
 
 
+def reframe(view: str, framed: Frame) -> None:
+    """Show the page in another frame from the next rerun on, which is up to the caller."""
+    shown = st.session_state[f"{view} shown"]
+    shown.frame = framed
+    show(view, shown.experiment)
+
+
 def share(experiment: Experiment) -> None:
-    """The link, ready to copy."""
-    popover = st.popover(
-        "Share", icon=":material/link:", width="stretch", key=f"{experiment.view} share", on_change="rerun"
-    )
+    """The link in the frame that the visitor chooses: to copy, as a QR code, or to present here and now."""
+    view = experiment.view
+    framed: Frame = st.session_state[f"{view} shown"].frame
+    if framed.present:
+        if st.button("Leave", icon=":material/close_fullscreen:", key=f"{view} leave", help="Back to all controls."):
+            reframe(view, Frame(title=framed.title))
+            st.rerun()
+        return
+    popover = st.popover("Share", icon=":material/link:", width="stretch", key=f"{view} share", on_change="rerun")
     if popover.open:
-        base = (st.context.url or "").rstrip("/").removesuffix(f"/{VIEWS[experiment.view].path}")
-        popover.caption("This link holds every value. Whoever opens it sees the same run, with the same numbers.")
-        popover.code(experiment.to_url(base), language=None, wrap_lines=True)
+        base = (st.context.url or "").rstrip("/").removesuffix(f"/{VIEWS[view].path}")
+        with popover:
+            chosen = sharing.panel(experiment, framed, base)
+        if chosen is not None:
+            reframe(view, chosen)
+            st.rerun()
+
+
+def reproduced(result: Result) -> None:
+    """Whether this machine got the numbers that the link promises, if it promises any."""
+    view = result.experiment.view
+    shown = st.session_state[f"{view} shown"]
+    if not shown.frame.fp or not result.complete:
+        return
+    promised = st.session_state.setdefault(f"{view} promised", {}).setdefault(shown.frame.fp, result.experiment.key)
+    if promised != result.experiment.key:
+        return  # the visitor has changed something since: the promise was about other numbers
+    st.info(Fingerprint.read(shown.frame.fp).verdict(result.fingerprint), icon=":material/fingerprint:")
 
 
 def download(result: Result) -> None:
@@ -81,8 +117,3 @@ def download(result: Result) -> None:
         on_click="ignore",
         help="Every number as NumPy arrays, with the link that makes them again.",
     )
-
-
-def _plain(text: str) -> str:
-    """Text of a link, shown as it is: no character of it is markup."""
-    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>~$:" else char for char in text)

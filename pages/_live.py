@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages import _components as components
 from pages import _services as services
+from pages._link import reproduced
 from ravine import Experiment, Result
 from ravine.jobs import CANCELLED, FAILED, QUEUED, Busy, Job
 
@@ -35,6 +36,7 @@ def live(experiment: Experiment, draw: Callable[[Result], None]) -> None:
         if result is not None:
             st.session_state[f"{view} last"] = result
             draw(result)
+            reproduced(result)
         else:
             components.figure(f"{view} figure", "")
         # By what was drawn, not by what is true by now: a job that ends meanwhile would leave its progress bar for good.

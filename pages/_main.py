@@ -4,10 +4,20 @@ from pathlib import Path
 
 import streamlit as st
 
+from ravine.frame import Frame
+
 HERE = Path(__file__).resolve().parent
 
-st.set_page_config(page_title="Ravine", page_icon=str(HERE.parent / "assets" / "icon.png"), layout="wide")
-st.html(HERE.parent / "assets" / "style.css")
+# Read before the page is: what stands around it depends on the frame that its link asks for.
+framed, _ = Frame.from_query(st.query_params.to_dict())
+title = f"{framed.title} · Ravine" if framed.title else "Ravine"
+st.set_page_config(page_title=title, page_icon=str(HERE.parent / "assets" / "icon.png"), layout="wide")
+ASSETS = HERE.parent / "assets"
+st.html(ASSETS / "style.css")
+if framed.present:
+    st.html(ASSETS / "present.css")
+if framed.present or framed.show:
+    st.html(ASSETS / "fewer.css")
 st.navigation(
     [
         st.Page(HERE / "descend.py", title="Descend", default=True),
@@ -15,5 +25,5 @@ st.navigation(
         st.Page(HERE / "slice.py", title="Slice", url_path="slice"),
         st.Page(HERE / "reference.py", title="Reference", url_path="reference"),
     ],
-    position="top",
+    position="hidden" if framed.present else "top",
 ).run()

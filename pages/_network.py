@@ -6,9 +6,9 @@ import dataclasses
 
 import streamlit as st
 
-from landscapes import LANDSCAPES
-from pages._controls import machine_controls, own_controls, settings_of
-from pages._rules import around, built, rule_choice, rule_settings, step_size
+from landscapes import LANDSCAPES, settings
+from pages._controls import machine_controls, own_controls, section, settings_of, visible
+from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from ravine import Experiment
 from ravine.experiment import offered
 
@@ -19,18 +19,24 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
     with st.sidebar:
         names = offered(view)
         st.session_state.setdefault(f"{view}.land", experiment.landscape.name)
-        name = st.selectbox("Landscape", names, key=f"{view}.land", format_func=lambda one: LANDSCAPES[one].label)
+        name = experiment.landscape.name
+        if visible("land"):
+            name = st.selectbox("Landscape", names, key=f"{view}.land", format_func=lambda one: LANDSCAPES[one].label)
         kind = LANDSCAPES[name]
         base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()
         own = own_controls(experiment, extra)
-        with st.expander("Network", icon=":material/hub:"):
+        with section("Network", ":material/hub:", settings(kind)):
             network = settings_of(base, f"{view}.land.{name}")
         before, slot = experiment.optimizers[0], f"{view}.opt1"
         rule = rule_choice(slot, before, "Rule")
         lr = step_size(slot, rule)
-        with st.expander("Settings of the rule", icon=":material/tune:"):
-            values = {"lr": lr} | rule_settings(slot, rule)
-            extras = around(slot, before)
+        if any(visible(one) for one in settings(rule) if one != "lr"):
+            with st.expander("Settings of the rule", icon=":material/tune:"):
+                values = {"lr": lr} | rule_settings(slot, rule)
+                extras = around(slot, before)
+        else:
+            values, extras = unopened(before, rule)
+            values["lr"] = lr
         own |= own_controls(experiment, ("steps", "every"))
         own |= machine_controls(experiment)
     try:

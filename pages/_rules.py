@@ -9,13 +9,16 @@ import streamlit as st
 
 from landscapes import settings
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Optimizer, Schedule, Stepper, Wrapper, composed, layers
-from pages._controls import control, settings_of
+from pages._controls import control, settings_of, visible
 
 _NO_SCHEDULE = "none"
 
 
 def rule_choice(prefix: str, before: Stepper, label: str, *, hide_label: bool = False) -> Optimizer:
     """The menu of rules. A rule chosen anew keeps the step size of the one before it."""
+    if not visible("rule"):
+        st.markdown(f"**{before.title}**")
+        return before.rule
     st.session_state.setdefault(prefix, before.rule.name)
     name = st.selectbox(
         label,

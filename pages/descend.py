@@ -8,15 +8,16 @@ from typing import Any
 
 import streamlit as st
 
-from landscapes import LANDSCAPES, Surface
+from landscapes import LANDSCAPES, Surface, settings
 from optimizers import OPTIMIZERS, Stepper
 from pages import _components as components
 from pages import _services as services
-from pages._controls import machine_controls, own_controls, settings_of
-from pages._link import download, opened, share, show
+from pages._controls import machine_controls, own_controls, settings_of, visible
+from pages._link import download, opened, reproduced, share, show
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
-from ravine import Experiment
+from ravine import Experiment, Result
 from ravine.experiment import VIEWS, offered
+from ravine.outcome import MEANING, OUTCOMES, outcome
 from ravine.picture import descend_view, number, surface_field
 
 VIEW = "descend"
@@ -26,9 +27,11 @@ def surface_controls(experiment: Experiment) -> Surface:
     """The sidebar: which surface, and its settings."""
     names = offered(VIEW)
     st.session_state.setdefault(f"{VIEW}.land", experiment.landscape.name)
-    name = st.selectbox(
-        "Surface", names, key=f"{VIEW}.land", format_func=lambda one: LANDSCAPES[one].label, on_change=_new_surface
-    )
+    name = experiment.landscape.name
+    if visible("land"):
+        name = st.selectbox(
+            "Surface", names, key=f"{VIEW}.land", format_func=lambda one: LANDSCAPES[one].label, on_change=_new_surface
+        )
     kind = LANDSCAPES[name]
     same = isinstance(experiment.landscape, kind)
     base = experiment.landscape if same else kind()
@@ -61,8 +64,8 @@ def optimizer_controls(optimizers: tuple[Stepper, ...]) -> tuple[Stepper, ...]:
     slots: dict[int, Stepper] = st.session_state.setdefault(f"{VIEW}.slots", dict(enumerate(optimizers, start=1)))
     for place, slot in enumerate(slots):
         with st.container(border=True, gap="small", key=f"run-{place}"):
-            slots[slot] = _optimizer(slot, slots[slot], removable=len(slots) > 1)
-    if len(slots) < VIEWS[VIEW].optimizers:
+            slots[slot] = _optimizer(slot, slots[slot], removable=len(slots) > 1 and visible("rule"))
+    if len(slots) < VIEWS[VIEW].optimizers and visible("rule"):
         st.button("Add a run", icon=":material/add:", key=f"{VIEW} add", on_click=_add, width="stretch")
     return tuple(slots.values())
 
@@ -72,11 +75,13 @@ def _optimizer(slot: int, before: Stepper, *, removable: bool) -> Stepper:
     rule_column, more_column, remove_column = st.columns([5, 1, 1], gap="small", vertical_alignment="center")
     with rule_column:
         rule = rule_choice(prefix, before, f"Rule of run {slot}", hide_label=True)
-    with more_column:
-        more = st.popover(
+    extended = any(visible(one) for one in settings(rule) if one != "lr")
+    more = None
+    if extended:
+        more = more_column.popover(
             f"Settings of run {slot}", icon=":material/tune:", type="tertiary", key=f"{prefix} more", on_change="rerun"
         )
-    if more.open:  # a closed one draws nothing: with four runs that halves the widgets on the page
+    if more is not None and more.open:  # a closed one draws nothing: with four runs that halves the widgets on the page
         with more:
             values = rule_settings(prefix, rule, on_surface=True)
             extras = around(prefix, before)
@@ -143,6 +148,7 @@ def laboratory(surface: Surface, field: str, machine: dict[str, Any]) -> None:
     before: Experiment = st.session_state[f"{VIEW} shown"].experiment
     picture, side = st.columns([3.1, 1], gap="medium")
     with side:
+        question = st.container()
         start = before.start if before.landscape.name == surface.name else surface.origin
         assert start is not None
         mode_column, steps_column = st.columns(2)
@@ -150,17 +156,7 @@ def laboratory(surface: Surface, field: str, machine: dict[str, Any]) -> None:
             own = own_controls(before, ("mode",))
         with steps_column:
             own |= own_controls(before, ("steps",))
-        for axis, column, value in zip("xy", st.columns(2), start, strict=True):
-            st.session_state.setdefault(f"{VIEW}.{axis}", value)
-            column.number_input(
-                f"Start {axis}",
-                -1e6,
-                1e6,
-                step=0.1,
-                format="%.4g",
-                key=f"{VIEW}.{axis}",
-                help="Or click on the picture.",
-            )
+        start_controls(start)
         optimizers = optimizer_controls(before.optimizers)
         own |= own_controls(before, ("axis",))
     try:
@@ -176,20 +172,68 @@ def laboratory(surface: Surface, field: str, machine: dict[str, Any]) -> None:
         st.error(str(refusal))
         experiment = before
     result = services.result(experiment)
+    with question:
+        hidden = to_predict(result)
     with picture:
-        components.canvas(f"{VIEW} canvas", descend_view(result, field), on_start_change=_clicked)
+        packet = descend_view(result, field, only_start=hidden)
+        components.canvas(f"{VIEW} canvas", packet, on_start_change=_clicked)
+        reproduced(result)
     with side:
         link_column, data_column = st.columns(2)
         with link_column:
             share(experiment)
-        with data_column:
-            download(result)
-        st.button(
-            "Tune all", icon=":material/target:", key=f"{VIEW} tune", on_click=_tune, args=(experiment,), width="stretch",
-            help="Runs every rule at 64 step sizes and takes the best of each.",
-        )  # fmt: skip
-        _tuned(experiment)
+        if visible("data") and not hidden:
+            with data_column:
+                download(result)
+        if visible("tune"):
+            st.button(
+                "Tune all", icon=":material/target:", key=f"{VIEW} tune", on_click=_tune, args=(experiment,), width="stretch",
+                help="Runs every rule at 64 step sizes and takes the best of each.",
+            )  # fmt: skip
+            _tuned(experiment)
     show(VIEW, experiment)
+
+
+def start_controls(start: tuple[float, float]) -> None:
+    """Two fields for the start; a click on the picture fills them."""
+    for axis, value in zip("xy", start, strict=True):
+        st.session_state.setdefault(f"{VIEW}.{axis}", value)
+    if not visible("start"):
+        return
+    for axis, column in zip("xy", st.columns(2), strict=True):
+        column.number_input(
+            f"Start {axis}",
+            -1e6,
+            1e6,
+            step=0.1,
+            format="%.4g",
+            key=f"{VIEW}.{axis}",
+            help="Or click on the picture.",
+        )
+
+
+def to_predict(result: Result) -> bool:
+    """Where the link asks for a prediction: the question, or the answer given and what is true. Is the outcome to be hidden?"""
+    experiment = result.experiment
+    if not st.session_state["frame"].predict:
+        return False
+    said: dict[str, str] = st.session_state.setdefault(f"{VIEW} predictions", {})
+    if experiment.key not in said:
+        st.markdown(f"**What will {experiment.optimizers[0].title} do?**")
+        for word in OUTCOMES:
+            st.button(
+                f"It {word}", key=f"{VIEW} predict {word}", on_click=said.__setitem__, args=(experiment.key, word), width="stretch"
+            )  # fmt: skip
+        return True
+    path = result.trajectory
+    true = outcome(path.params[:, 0], path.loss[:, 0], int(path.diverged_at[0]))
+    if said[experiment.key] == true:
+        st.success(f"Right: it {true}.", icon=":material/check:")
+    else:
+        st.info(f"It {true}; you said that it {said[experiment.key]}.", icon=":material/lightbulb:")
+    with st.expander("What the words mean"):
+        st.markdown(MEANING)
+    return False
 
 
 opening = opened(VIEW)

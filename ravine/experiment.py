@@ -21,6 +21,7 @@ from landscapes import LANDSCAPES, MLP, Landscape, Surface, setting, settings
 from landscapes.directions import NORMALIZATIONS
 from landscapes.setting import Declared, Numbers
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers
+from ravine import frame
 from ravine.limits import LIMITS
 
 VERSION = 1  # of the link's grammar
@@ -272,7 +273,8 @@ class _Reader:
         for key in (*VIEWS[view].keys, *VIEWS[view].shown):
             values[key] = self._value(key, known[key], self._query.pop(key, None), getattr(default, key))
         for key in self._query:
-            self._refused.append(f"“{_short(key)}” is not something a {view} link says, so it was ignored.")
+            if key not in frame.KEYS:  # read by those who show the link, not by those who compute it
+                self._refused.append(f"“{_short(key)}” is not something a {view} link says, so it was ignored.")
         experiment = self._built(values, default)
         return experiment, _cut(self._refused)
 

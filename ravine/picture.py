@@ -80,14 +80,21 @@ def _field(
     return identity, _pack({"id": identity} | header, [z])
 
 
-def descend_view(result: Result, field: str) -> bytes:
-    """The packet of the paths on a surface, side by side at equal steps or at equal evaluations of the oracle."""
+def descend_view(result: Result, field: str, *, only_start: bool = False) -> bytes:
+    """The packet of the paths on a surface, side by side at equal steps or at equal evaluations of the oracle.
+
+    With `only_start` it tells nothing of what happens after the start.
+    """
     experiment, path = result.experiment, result.trajectory
     axis, rows = _compared(path, by_cost=experiment.axis == "evaluations")
+    if only_start:
+        axis, rows = axis[:1], rows[:1]
     runs, blocks = [], []
     for index, (rule, color) in enumerate(zip(experiment.optimizers, COLORS, strict=False)):
         own = rows[:, index]
         runs.append(_run(rule, color, int(path.diverged_at[index]), path.params[-1, index]))
+        if only_start:
+            runs[-1] |= {"diverged": None, "ended": ""}
         if runs[-1]["diverged"] is not None:  # on the axis that is drawn
             lost = path.loss[own, index].isnan().nonzero()
             runs[-1]["diverged"] = int(axis[lost[0]]) if len(lost) else None

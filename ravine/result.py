@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from landscapes import Plane
 from optimizers import Counts, Trajectory
 from ravine.experiment import Experiment
+from ravine.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -69,6 +70,11 @@ class Result:
             names = ("loss", "alpha", "beta", "center", "directions")
             arrays |= {f"plane.{name}": getattr(self.plane, name) for name in names}
         return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Tells whether another machine got the same numbers."""
+        return Fingerprint.of(self.arrays())
 
     @classmethod
     def from_arrays(cls, experiment: Experiment, arrays: Arrays) -> Result:

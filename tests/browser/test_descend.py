@@ -186,7 +186,7 @@ def test_a_shared_link_shows_the_same(visit):
         screen.keyed(GD, "[type=range]").press("ArrowRight")
     screen.wait_query(opt1__lr="0.0013")
     screen.page.get_by_role("button", name="Share").click()
-    link = screen.page.locator("[data-testid=stPopoverBody] code").inner_text()
+    link = screen.page.locator(".rv-copy textarea").input_value()
     screen.page.keyboard.press("Escape")
     assert link.startswith(screen.address)
     other = visit(link.removeprefix(screen.address))

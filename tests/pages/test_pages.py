@@ -467,3 +467,65 @@ def test_two_visitors_share_one_computation():
     sent = [component(app, "edge figure").json for app in (first, second)]
     assert sent[0] == sent[1]
     assert first.session_state["visitor"] != second.session_state["visitor"]
+
+
+# ------------------------------------------------------------------ frames
+
+
+def widgets(app):
+    """Labels of everything that can be set."""
+    kinds = ("selectbox", "select_slider", "number_input", "text_input", "toggle", "multiselect")
+    return {one.label for kind in kinds for one in app.get(kind)}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_link_hides_controls_and_keeps_their_values(view):
+    experiment = EXAMPLES[view]
+    app = visit(view, experiment.to_query() | {"show": "lr,steps", "title": "Two *sliders*"})
+    assert widgets(app) == {"Step size η", "Steps"}
+    assert shown(app, view) == experiment
+    assert app.query_params == experiment.to_query() | {"show": "lr,steps", "title": "Two *sliders*"}
+    assert "Two \\*sliders\\*" in app.markdown[0].value
+    app.number_input(key=f"{view}.steps").set_value(30).run()
+    assert shown(app, view) == dataclasses.replace(experiment, steps=30)
+
+
+def test_present_mode_keeps_the_step_sizes_alone():
+    app = visit("descend", EXAMPLES["descend"].to_query() | {"present": "true"})
+    assert widgets(app) == {"Step size η"}
+    app.button(key="descend leave").click().run()
+    app.run()
+    assert app.query_params == EXAMPLES["descend"].to_query()
+    assert {"Surface", "Steps", "Start x"} <= widgets(app)
+
+
+def test_predict_first_hides_the_outcome():
+    experiment = paths(optimizers=(OPTIMIZERS["gd"](lr=1.0),), landscape=LANDSCAPES["quadratic"]())
+    app = visit("descend", experiment.to_query() | {"predict": "true"})
+    header, floats = packet(component(app, "descend canvas").bytes)
+    assert header["rows"] == 1
+    assert header["runs"][0]["ended"] == ""
+    assert header["runs"][0]["diverged"] is None
+    assert len(floats) == 3
+    app.button(key="descend predict converges").click().run()
+    header, _ = packet(component(app, "descend canvas").bytes)
+    assert header["rows"] == 41
+    assert [one.value for one in app.info] == ["It diverges; you said that it converges."]
+    # Another experiment, another question.
+    app.number_input(key="descend.steps").set_value(30).run()
+    app.button(key="descend predict diverges").click().run()
+    assert [one.value for one in app.success] == ["Right: it diverges."]
+
+
+def test_a_page_says_whether_its_link_is_reproduced():
+    experiment = EXAMPLES["descend"]
+    fp = compute(experiment).fingerprint.write()
+    app = visit("descend", experiment.to_query() | {"fp": fp})
+    assert [one.value for one in app.info] == [
+        "Reproduced to the last bit: this machine got exactly the numbers that the link promises."
+    ]
+    app.number_input(key="descend.steps").set_value(30).run()
+    assert [one.value for one in app.info] == []
+    other = compute(dataclasses.replace(experiment, steps=39)).fingerprint.write()
+    app = visit("descend", experiment.to_query() | {"fp": other})
+    assert app.info[0].value.startswith("Not reproduced")

@@ -19,6 +19,7 @@ from landscapes.expression import ARITY
 from landscapes.setting import Choice, Flag, Integer, Integers, Number, Numbers, Text
 from optimizers import OPTIMIZERS, Optimizer
 from ravine.experiment import VIEWS, Experiment, offered, training
+from ravine.frame import Frame
 from ravine.limits import LIMITS, Limits
 
 GOLDEN = (Path(__file__).parents[1] / "golden_links.txt").read_text().split()
@@ -223,7 +224,9 @@ def test_golden_links_keep_their_meaning(link):
     """The link that is written is the same, apart from settings that came since: those stand at their defaults."""
     experiment, refusals = Experiment.from_url(link)
     assert refusals == []
-    added = dict(experiment.to_query())
+    framed, unframed = Frame.from_query(dict(parse_qsl(urlsplit(link).query)))
+    assert unframed == []
+    added = experiment.to_query() | framed.to_query()
     for key, value in parse_qsl(urlsplit(link).query):
         assert added.pop(key) == value
     declared = {"": experiment, "land.": experiment.landscape}
