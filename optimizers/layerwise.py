@@ -85,7 +85,7 @@ class LAMB(Optimizer):
         r"w_l \leftarrow w_l - \eta\, \frac{\|w_l\|}{\|u_l\|}\, u_l"
     )
     reference = "You et al. 2019, arXiv:1904.00962"
-    verified = "the paper's equations, written out in the tests"
+    verified = "pytorch_optimizer.Lamb without decay, and the paper's equations, written out in the tests"
     on_points = "The two coordinates are one layer, so that each step is the share η of the distance from the origin."
     beta1: Value = decay_rate(0.9, r"\beta_1", "Memory of the gradient.")
     beta2: Value = decay_rate(0.999, r"\beta_2", "Memory of the squared gradient.")

@@ -79,6 +79,13 @@ def lamb(lr, b1, b2, eps, wd, limit=np.inf):
     return written(rule)
 
 
+def lamb_library(**values):
+    """pytorch_optimizer's corrects neither average for its start: a common factor, which the ratio of the norms takes out
+    again where eps is too small to count; `adam_debias` is its word for leaving the step size alone too. It keeps the decay
+    out of the ratio and cuts |w| at 10."""
+    return lambda params: pytorch_optimizer.Lamb(params, adam_debias=True, **values)
+
+
 def settled(matrices):
     """Eigenvectors by falling eigenvalue, where those of eigenvalue zero are the ones that a full QR adds to the others."""
     bases = []
@@ -147,7 +154,13 @@ CASES = [
         {"lr": 0.5, "momentum": 0.6, "nesterov": True, "trust": 4e-3, "weight_decay": 0.3},
         lars(lr=0.5, momentum=0.6, nesterov=True, trust_coefficient=4e-3, weight_decay=0.3),
     ),
-    Case("lamb", {"lr": 2e-3}, lamb(2e-3, 0.9, 0.999, 1e-6, 0.0)),
+    Case("lamb", {"lr": 2e-3, "eps": 1e-30}, lamb_library(lr=2e-3, eps=1e-30)),
+    Case(
+        "lamb",
+        {"lr": 4e-3, "beta1": 0.7, "beta2": 0.9, "eps": 1e-30},
+        lamb_library(lr=4e-3, betas=(0.7, 0.9), eps=1e-30),
+    ),
+    Case("lamb", {"lr": 3e-3, "eps": 1e-2}, lamb(3e-3, 0.9, 0.999, 1e-2, 0.0)),
     Case(
         "lamb",
         {"lr": 5e-3, "beta1": 0.8, "beta2": 0.95, "eps": 1e-3, "clip": 0.5, "weight_decay": 0.3},
