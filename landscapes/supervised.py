@@ -6,12 +6,13 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from landscapes import data
-from landscapes.data import Recipe
+from landscapes import data as datasets
+from landscapes.data import DATA, Recipe
 from landscapes.landscape import Differentiated
 from landscapes.setting import setting
 
@@ -29,17 +30,46 @@ def squared(outputs: Tensor, targets: Tensor) -> Tensor:
 OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cross_entropy, "squared": squared}
 
 
+def learns(default: str, form: str) -> Any:
+    """The setting of what is learned, among the data sets that fit what a model reads."""
+    return setting(default, choices=datasets.fitting(form), help="What the network learns.")
+
+
+def taken(default: int) -> Any:
+    """The setting of how many training samples are taken."""
+    return setting(
+        default,
+        0,
+        100_000,
+        label="Training samples",
+        help="How many samples to learn from, drawn at random; 0 takes all.",
+    )
+
+
 @dataclass(frozen=True)
 class Supervised(Differentiated):
-    """L(w) = mean over samples of objective(outputs(w, x), y). A kind of it says what its outputs are."""
+    """L(w) = mean over samples of objective(outputs(w, x), y) + weight_decay / 2 |w|^2. A kind of it says what its outputs are."""
 
-    data: str = setting("digits", choices=tuple(data.DATA), help="What the network learns.")
+    form: ClassVar[str] = "vector"  # one of FORMS: how the inputs lie
+
+    data: str = learns("digits", "vector")
     objective: str = setting(
         "cross_entropy", choices=tuple(OBJECTIVES), aliases=("loss",), symbol=r"\ell", help="Loss of one sample."
     )
-
+    weight_decay: float = setting(
+        0.0, 0.0, 10.0, symbol=r"\lambda", label="Weight decay in the loss", help="Adds λ/2 |w|² to the loss."
+    )
+    subset: int = taken(0)
     test_share: float = setting(
-        0.0, 0.0, 0.9, label="Share of test samples", help="Share of the samples held out, to test what was learned."
+        0.0, 0.0, 0.9, label="Share of test samples",
+        help="Share of the samples held out, to test what was learned; at 0 the data's own test set, where there is one.",
+    )  # fmt: skip
+    label_noise: float = setting(
+        0.0, 0.0, 1.0, label="Label noise",
+        help="Share of the training labels replaced by wrong ones; of values, noise as a share of their standard deviation.",
+    )  # fmt: skip
+    standardize: bool = setting(
+        False, label="Standardize inputs", help="Shift and scale the inputs to mean 0 and variance 1."
     )
     data_seed: int = setting(0, 0, 2**31 - 1, label="Seed of the data", help="Seed of all that is random in the data.")
 
@@ -47,38 +77,42 @@ class Supervised(Differentiated):
         super().__post_init__()
         if self.objective == "cross_entropy" and not self.classes:
             raise ValueError(f"objective = cross_entropy needs classes, and {self.data} has none: use squared.")
+        if not self.samples:  # also finds out whether a user's files are there
+            raise ValueError(f"{self.data} has no training samples.")
 
     @cached_property
     def recipe(self) -> Recipe:
-        return Recipe(self.data, self.test_share, self.data_seed)
+        return Recipe(
+            self.data, self.form, self.subset, self.test_share, self.label_noise, self.standardize, self.data_seed
+        )
 
     @property
     def samples(self) -> int:
         return self.recipe.samples
 
     @property
-    def features(self) -> int:
-        """Numbers in one input."""
-        return data.facts(self.data)[1]
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return DATA[self.data].form(self.form)
 
     @property
     def targets(self) -> int:
         """Numbers in one target: classes, or values to regress on."""
-        return data.facts(self.data)[2]
+        return DATA[self.data].outputs
 
     @property
     def classes(self) -> bool:
         """Are the targets classes, so that there is an accuracy?"""
-        return data.facts(self.data)[3]
+        return DATA[self.data].classes
 
     def training_set(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (n, ...) and targets (n, c) in the dtype and on the device of `like`; shared, never to be changed."""
-        split = data.tensors(self.recipe, like.dtype, like.device)
+        split = datasets.tensors(self.recipe, like.dtype, like.device)
         return split.inputs, split.targets
 
     def test_set(self, like: Tensor) -> tuple[Tensor, Tensor] | None:
         """As `training_set`, of the samples that are held out; None where there are none."""
-        split = data.tensors(self.recipe, like.dtype, like.device)
+        split = datasets.tensors(self.recipe, like.dtype, like.device)
         return (split.test_inputs, split.test_targets) if len(split.test_inputs) else None
 
     @staticmethod
@@ -97,5 +131,9 @@ class Supervised(Differentiated):
         objective = OBJECTIVES[self.objective]
         if params.numel() == self.dim and (batch is None or batch.ndim == 1):
             # One run: plain matrix products are the fastest.
-            return objective(self.outputs(params.reshape(self.dim), inputs), targets).reshape(params.shape[:-1])
-        return objective(self.outputs(params, inputs), targets)
+            loss = objective(self.outputs(params.reshape(self.dim), inputs), targets).reshape(params.shape[:-1])
+        else:
+            loss = objective(self.outputs(params, inputs), targets)
+        if not self.weight_decay:
+            return loss
+        return loss + self.weight_decay / 2 * params.square().sum(-1)

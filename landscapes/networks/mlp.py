@@ -35,7 +35,7 @@ class MLP(Network):
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        return (self.features, *self.hidden, self.targets)
+        return (*self.input_shape, *self.hidden, self.targets)
 
     @property
     def widest(self) -> int:
