@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from landscapes import derivatives
 from landscapes.setting import Declared
+
+_PLANE_BYTES = 1 << 17  # one number a run: with the intermediates of a step a core's cache is full
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ class Landscape(Declared):
     def layout(self) -> Layout:
         """How the parameters' named tensors lie in the flat vector."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone travel to other processes: what was derived from them is derived again there."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     @cached_property
     def dim(self) -> int:
         """Number of parameters."""
@@ -106,7 +112,7 @@ class Landscape(Declared):
 
     def chunk(self, params: Tensor) -> int:
         """How many parameter vectors like `params` (..., dim) to evaluate at once, so that intermediates stay in the cache."""
-        return 1 << 16
+        return 1 << 22 if params.is_cuda else _PLANE_BYTES // params.element_size()
 
     def loss(self, params: Tensor, batch: Tensor | None = None) -> Tensor:
         """Loss (...) at params (..., dim), on the samples `batch` (..., b) of a finite sum or on all; keeps dtype and device.

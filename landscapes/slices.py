@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, as_completed
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from landscapes.directions import normalize, random_directions
 from landscapes.landscape import Landscape
+from landscapes.pieces import Piece, Shelf, pieces
 
 
 @dataclass(frozen=True)
@@ -67,27 +68,20 @@ def slicing(
     seed: int = 0,
     *,
     executor: Executor | None = None,
+    shelf: Shelf | None = None,
 ) -> Iterator[Plane]:
     """`slice_2d` as it grows: yields the plane after each row, from the centre outwards. Stop pulling to cancel.
 
-    Rows are spread over `executor` where one is given; values do not depend on it.
+    Rows are spread over `executor` where one is given; values do not depend on it. Finished rows are kept on `shelf` and
+    not computed again.
     """
     plane = _blank(landscape, center, directions, normalize, span, points, seed)
     order = sorted(range(points), key=lambda row: abs(row - (points - 1) / 2))
     loss = plane.loss.clone()
-    if executor is None:
-        for row in order:
-            loss[row] = _row(landscape, plane, row)
-            yield replace(plane, loss=loss.clone())
-        return
-    futures = {executor.submit(_row, landscape, plane, row): row for row in order}
-    try:
-        for future in as_completed(futures):
-            loss[futures[future]] = future.result().to(loss.device)
-            yield replace(plane, loss=loss.clone())
-    finally:
-        for future in futures:
-            future.cancel()
+    work = {row: (landscape, plane, row) for row in order}
+    for row, (values,) in pieces(_row, work, executor=executor, shelf=shelf):
+        loss[row] = values.to(loss.device)
+        yield replace(plane, loss=loss.clone())
 
 
 def _blank(
@@ -128,7 +122,8 @@ def _blank(
     )
 
 
-def _row(landscape: Landscape, plane: Plane, row: int) -> Tensor:
+def _row(landscape: Landscape, plane: Plane, row: int) -> Piece:
     base = plane.center + plane.alpha[row] * plane.directions[0]
     size = landscape.chunk(base)
-    return torch.cat([landscape.loss(base + beta[:, None] * plane.directions[1]) for beta in plane.beta.split(size)])
+    parts = [landscape.loss(base + beta[:, None] * plane.directions[1]) for beta in plane.beta.split(size)]
+    return (torch.cat(parts),)

@@ -17,8 +17,9 @@ from optimizers.schedules import Constant, Cosine, LinearDecay, OneCycle, Refine
 from optimizers.sharpness_aware import GAM, SAM, AcceleratedGAM, GradientRegularization
 from optimizers.sign import Lion, SignDescent
 from optimizers.stepper import Stepper
-from optimizers.sweep import Sweep, Tuned, sweep, tune
+from optimizers.sweep import Sweep, sweep, sweeping, swept
 from optimizers.trajectory import Counts, Iterate, Trajectory, iterate, run, running
+from optimizers.tune import Tuned, tune
 from optimizers.wrappers import (
     ClipNorm,
     ClipValue,
@@ -118,5 +119,7 @@ __all__ = [
     "run",
     "running",
     "sweep",
+    "sweeping",
+    "swept",
     "tune",
 ]

@@ -8,7 +8,7 @@ import torch
 
 from landscapes import LANDSCAPES, MLP, settings
 from landscapes.setting import Number
-from optimizers import OPTIMIZERS, run, sweep
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, run, sweep, sweeping
 
 ROSENBROCK = LANDSCAPES["rosenbrock"]()
 NETWORK = MLP(data="chebyshev", hidden=(3,), objective="squared")
@@ -18,7 +18,8 @@ MOMENTA = torch.tensor([0.0, 0.5, 0.9, 0.99], dtype=torch.float64)
 
 
 def same(ours, theirs):
-    pairs = [(getattr(ours, name), getattr(theirs, name)) for name in ("final_loss", "best_loss", "diverged_at")]
+    names = ("final_loss", "best_loss", "diverged_at", "known") + ("sharpness",) * (ours.sharpness is not None)
+    pairs = [(getattr(ours, name), getattr(theirs, name)) for name in names]
     return all(torch.equal(one.nan_to_num(-7.0), other.nan_to_num(-7.0)) for one, other in pairs)
 
 
@@ -73,6 +74,90 @@ def test_chunks_and_executors_change_no_bit(monkeypatch):
         assert len(submitted) == -(-24 // size)
 
 
+@pytest.mark.parametrize("land", [ROSENBROCK, NETWORK], ids=["surface", "network"])
+def test_starts_and_the_sharpness_at_the_end(land):
+    starts = land.start(3, seed=1)
+    rule, lrs = OPTIMIZERS["gd"](), [1e-4, 1e-3, 50.0]
+    table = sweep(land, rule, {"start": starts, "lr": lrs}, steps=10, sharpness=True)
+    for i, j in itertools.product(range(3), range(3)):
+        alone = run(land, OPTIMIZERS["gd"](lr=lrs[j]), starts[i], steps=10)
+        torch.testing.assert_close(table.final_loss[i, j], alone.loss[-1], rtol=1e-9, atol=1e-12, equal_nan=True)
+        assert table.diverged_at[i, j] == alone.diverged_at
+        if alone.diverged_at >= 0:
+            assert table.sharpness[i, j].isnan()
+        else:
+            hessian = torch.autograd.functional.hessian(lambda point: land.loss(point), alone.final)
+            top = torch.linalg.eigvalsh(hessian)[-1]
+            torch.testing.assert_close(table.sharpness[i, j], top, rtol=1e-4, atol=1e-8)
+    assert (table.diverged_at == -1).all(0).tolist()[:2] == [True, True]
+    assert sweep(land, rule, {"lr": lrs}, steps=10).sharpness is None
+
+
+def test_the_coordinates_of_a_start():
+    xs, ys = [-1.0, 0.5, 1.5], [0.25, 2.0]
+    table = sweep(ROSENBROCK, OPTIMIZERS["gd"](), {"start_y": ys, "start_x": xs}, steps=8)
+    points = torch.tensor([[[x, y] for x in xs] for y in ys], dtype=torch.float64)
+    torch.testing.assert_close(table.final_loss, run(ROSENBROCK, OPTIMIZERS["gd"](), points, 8).loss[-1])
+    along = sweep(ROSENBROCK, OPTIMIZERS["gd"](), {"start_y": ys}, steps=8, start=points[1, 0])
+    torch.testing.assert_close(along.final_loss, table.final_loss[:, 0])
+
+
+def test_seeds_and_batch_sizes():
+    """A seed is that of the start, unless one is given, and of the batches; the final loss is that of all samples."""
+    rule, seeds, sizes, lrs = OPTIMIZERS["gd"], [3, 0], [4, 20, 7], [0.01, 0.2]
+    table = sweep(NETWORK, rule(), {"batch_size": sizes, "lr": lrs, "seed": seeds}, steps=6)
+    fixed = sweep(NETWORK, rule(), {"seed": seeds}, steps=6, start=NETWORK.start()[0], batch_size=4)
+    assert table.final_loss.shape == (3, 2, 2)
+    for i, j, k in itertools.product(range(3), range(2), range(2)):
+        start = NETWORK.start(seed=seeds[k])[0]
+        alone = run(NETWORK, rule(lr=lrs[j]), start, steps=6, seed=seeds[k], batch_size=sizes[i])
+        torch.testing.assert_close(table.final_loss[i, j, k], NETWORK.loss(alone.final))
+        torch.testing.assert_close(table.best_loss[i, j, k], alone.loss.min())
+    assert table.final_loss.unique().numel() == 12
+    alone = run(NETWORK, rule(), NETWORK.start()[0], steps=6, seed=3, batch_size=4)
+    torch.testing.assert_close(fixed.final_loss[0], NETWORK.loss(alone.final))
+
+
+def test_the_numbers_of_wrappers_and_rules_under_a_schedule():
+    inner = WRAPPERS["clip_norm"](inner=HEAVY_BALL(lr=1e-2), c=0.5)
+    rule = Scheduled(inner=inner, schedule=SCHEDULES["cosine"]())
+    bounds, momenta = [0.1, 5.0], [0.0, 0.9]
+    table = sweep(ROSENBROCK, rule, {"clip_norm.c": bounds, "momentum": momenta}, steps=12)
+    for i, j in itertools.product(range(2), range(2)):
+        inner = WRAPPERS["clip_norm"](inner=HEAVY_BALL(lr=1e-2, momentum=momenta[j]), c=bounds[i])
+        alone = run(ROSENBROCK, Scheduled(inner=inner, schedule=rule.schedule), steps=12)
+        torch.testing.assert_close(table.final_loss[i, j], alone.loss[-1])
+    assert table.final_loss.unique().numel() == 4
+
+
+class Shelf(dict):
+    def put(self, number, piece):
+        self[number] = piece
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sweep_grows_and_what_is_on_the_shelf_is_not_computed_again(monkeypatch, workers):
+    monkeypatch.setattr(type(ROSENBROCK), "chunk", lambda self, params: 5)
+    over = {"momentum": MOMENTA, "lr": LRS}
+    whole = sweep(ROSENBROCK, HEAVY_BALL(), over, steps=20)
+    shelf = Shelf()
+    stream = sweeping(ROSENBROCK, HEAVY_BALL(), over, 20, shelf=shelf)
+    tables = [next(stream), next(stream)]
+    stream.close()
+    assert [int(table.known.sum()) for table in tables] == [5, 10]
+    assert sorted(shelf) == [0, 1]
+    assert torch.equal(tables[1].final_loss[tables[1].known].nan_to_num(), whole.final_loss.flatten()[:10].nan_to_num())
+    assert tables[1].final_loss[~tables[1].known].isnan().all()
+    assert (tables[1].diverged_at[~tables[1].known] == -1).all()
+    pool = ThreadPoolExecutor(workers) if workers else None
+    fresh = Shelf(shelf)
+    fresh.put = lambda number, piece: (computed.append(number), dict.__setitem__(fresh, number, piece))
+    computed = []
+    *_, resumed = sweeping(ROSENBROCK, HEAVY_BALL(), over, 20, shelf=fresh, executor=pool)
+    assert same(resumed, whole)
+    assert sorted(computed) == [2, 3, 4]
+
+
 def test_the_edge_of_stability_of_a_quadratic():
     """Gradient descent at curvature 10 converges below lr = 0.2 and nowhere above."""
     lrs = torch.linspace(0.01, 0.4, 40, dtype=torch.float64) + 1e-3
@@ -106,9 +191,9 @@ def test_a_start_that_is_no_number_has_no_loss():
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"over": {"speed": [1.0]}}, "'speed' is not a numeric setting of heavy_ball: it must be one of lr, momentum, dampening, weight_decay."),
-        ({"over": {"centered": [1.0]}, "optimizer": OPTIMIZERS["rmsprop"]()}, "'centered' is not a numeric setting of rmsprop: it must be one of lr, a, eps, momentum, weight_decay."),
-        ({"over": {}}, "There is nothing to sweep over: give values for one or more of lr, momentum, dampening, weight_decay."),
+        ({"over": {"speed": [1.0]}}, "'speed' cannot be swept with Heavy ball: it must be one of lr, momentum, dampening, weight_decay, start_x, start_y, seed, start."),
+        ({"over": {"centered": [1.0]}, "optimizer": OPTIMIZERS["rmsprop"]()}, "'centered' cannot be swept with RMSProp: it must be one of lr, a, eps, momentum, weight_decay, start_x, start_y, seed, start."),
+        ({"over": {}}, "There is nothing to sweep over: give values for one or more of lr, momentum, dampening, weight_decay, start_x, start_y, seed, start."),
         ({"over": {"lr": 0.1}}, "lr has shape (): its values must be one-dimensional and at least one."),
         ({"over": {"lr": []}}, "lr has shape (0,): its values must be one-dimensional and at least one."),
         ({"over": {"lr": torch.ones(2, 1)}}, "lr has shape (2, 1): its values must be one-dimensional and at least one."),
@@ -116,6 +201,12 @@ def test_a_start_that_is_no_number_has_no_loss():
         ({"over": {"lr": [[1.0], [1.0, 2.0]]}}, "lr must be a list or a one-dimensional tensor of numbers."),
         ({"over": {"momentum": [0.5, 1.0]}}, "momentum has an entry that is not allowed: each must be a number at least 0 and below 1."),
         ({"over": {"lr": [float("nan")]}}, "lr has an entry that is not allowed: each must be a number at least 0 and at most 10000."),
+        ({"over": {"batch_size": [1]}}, "'batch_size' cannot be swept with Heavy ball: it must be one of lr, momentum, dampening, weight_decay, start_x, start_y, seed, start."),
+        ({"over": {"batch_size": [21]}, "land": NETWORK}, "batch_size = 21 is not allowed: it must be a whole number from 1 to 20."),
+        ({"over": {"seed": [0.5]}}, "seed = 0.5 is not allowed: it must be a whole number from 0 to 2147483647."),
+        ({"over": {"start": [0.5, 0.5]}}, "start has shape (2,): it must be points (n, 2)."),
+        ({"over": {"start": [[0.5, 0.5]], "start_x": [1.0]}}, "start and its coordinates start_x and start_y cannot be swept together: choose one of them."),
+        ({"optimizer": Scheduled(inner=HEAVY_BALL(), schedule=SCHEDULES["refined"]())}, "A schedule refined from a rehearsal cannot be swept in one batch: take another schedule."),
         ({"steps": 0}, "steps = 0 is not allowed: it must be a whole number of at least 1."),
         ({"start": torch.zeros(1, 2)}, "start must be a floating-point tensor of shape (2,), one point to start from."),
     ],
@@ -123,5 +214,7 @@ def test_a_start_that_is_no_number_has_no_loss():
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_with_a_sentence(values, sentence):
     with pytest.raises((ValueError, TypeError)) as refusal:
-        sweep(ROSENBROCK, **{"optimizer": HEAVY_BALL(), "over": {"lr": [0.1]}, **values})
+        sweep(
+            **{"landscape": values.pop("land", ROSENBROCK), "optimizer": HEAVY_BALL(), "over": {"lr": [0.1]}, **values}
+        )
     assert str(refusal.value) == sentence
