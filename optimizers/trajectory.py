@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from torch import Tensor
 from landscapes import Landscape
 from optimizers.optimizer import Evaluation, Oracle, Spent, State
 from optimizers.probes import Memory, Moment, measured, unmeasured
-from optimizers.stepper import Stepper
+from optimizers.stepper import Rehearsal, Stepper
+
+One = TypeVar("One")
 
 
 class Iterate(NamedTuple):
@@ -66,35 +68,50 @@ class Trajectory:
         """The last parameters (..., dim)."""
         return self.params[-1]
 
+    def of(self, index: int) -> Trajectory:
+        """The run of one of several rules that ran side by side."""
+        counts = Counts(*(one[:, index] for one in self.evaluations))
+        return Trajectory(
+            self.step, self.loss[:, index], self.grad_norm[:, index],
+            {name: values[:, index] for name, values in self.probes.items()},
+            self.params[:, index], self.params_step, self.diverged_at[index], counts,
+        )  # fmt: skip
+
 
 def iterate(
     landscape: Landscape,
     optimizers: Sequence[Stepper],
-    start: Tensor,
+    start: Tensor | Sequence[Tensor],
     *,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     batch_size: int | None = None,
+    sampling: str = "epochs",
 ) -> Iterator[Iterate]:
     """N rules from start (..., dim), step after step and without end: the caller stops pulling.
+
+    Sequences of N starts or N seeds give each rule its own. Batches are drawn as `sampling` says: "epochs" (every epoch a
+    new permutation, cut into whole batches) or "replacement" (each sample independently); the same for rules of one seed.
 
     The rules go in step: their iterates are evaluated together, which for small problems costs hardly more than one of
     them alone, and each rule finds that evaluation in its oracle. What a rule does does not depend on its company, except
     that the products of small networks may round otherwise in a batch than alone.
     """
-    _check(landscape, optimizers, start)
-    rules = [rule.to(start) for rule in optimizers]
-    params = _spread(rules, landscape, start)
+    starts = _each(start, len(optimizers), Tensor, "start")
+    seeds = _each(seed, len(optimizers), int, "seed")
+    _check(landscape, optimizers, starts)
+    rules = [rule.to(one) for rule, one in zip(optimizers, starts, strict=True)]
+    params = _spread(rules, landscape, starts)
     states = [rule.init(own) for rule, own in zip(rules, params.unbind(), strict=True)]
     spent = [Spent() for _ in rules]
-    noise = [torch.Generator().manual_seed(seed) for _ in rules]
-    batches = _batches(landscape, batch_size, torch.Generator().manual_seed(seed))
+    noise = [torch.Generator().manual_seed(one) for one in seeds]
+    batches = _batches(landscape, batch_size, sampling, seeds)
     # 0 while a run is finite, NaN ever after: adding 0 times a number is the cheapest test for inf and NaN.
     poison = torch.zeros_like(params[..., 0])
     # Small steps are bounded by torch's bookkeeping for autograd: a sixth of their time where nothing needs it.
     untracked = torch.inference_mode(landscape.analytic)
-    for step, batch in enumerate(batches):
+    for step, drawn in enumerate(batches):
         with untracked:
-            loss, grad = _evaluate(landscape, params, batch)
+            loss, grad = _evaluate(landscape, params, drawn)
             poison = torch.add(poison, loss, alpha=0)
         yield Iterate(step, params, loss, grad, poison, tuple(states), tuple(spent))
         with untracked:
@@ -102,7 +119,8 @@ def iterate(
             for index, (point, own_loss, own_grad) in enumerate(
                 zip(params.unbind(), loss.unbind(), grad.unbind(), strict=True)
             ):
-                oracle = Oracle(landscape, batch, noise[index], spent[index], (point, Evaluation(own_loss, own_grad)))
+                known = point, Evaluation(own_loss, own_grad)
+                oracle = Oracle(landscape, drawn[index], noise[index], spent[index], known)
                 new, states[index] = rules[index].step(point, states[index], oracle)
                 moved.append(new)
                 spent[index] = oracle.spent
@@ -112,21 +130,33 @@ def iterate(
             params = together.where((poison == 0).unsqueeze(-1), params)
 
 
-def _check(landscape: Landscape, optimizers: Sequence[Stepper], start: Tensor) -> None:
+def _each(given: One | Sequence[One], count: int, kind: type, name: str) -> list[One]:
+    """One value for each of `count` rules: the same for all, or those of a sequence."""
+    if not isinstance(given, (list, tuple)) or not all(isinstance(one, kind) for one in given):
+        return [given] * count  # type: ignore[list-item]
+    if len(given) != count:
+        raise ValueError(f"There are {len(given)} values of {name} for {count} rules: give one for all, or one each.")
+    return list(given)
+
+
+def _check(landscape: Landscape, optimizers: Sequence[Stepper], starts: Sequence[Tensor]) -> None:
     if not optimizers:
         raise ValueError("There is no optimizer to run: give at least one.")
     for rule in optimizers:
         if not isinstance(rule, Stepper):
             raise TypeError(f"{rule!r} is not an optimizer: build one, as in OPTIMIZERS['gd'](lr=0.1).")
-    if not isinstance(start, Tensor) or not start.is_floating_point():
-        raise TypeError(f"start must be a floating-point tensor of shape (..., {landscape.dim}).")
-    if start.ndim == 0 or start.shape[-1] != landscape.dim:  # a last dimension of 1 would broadcast in silence
-        raise ValueError(f"start has shape {tuple(start.shape)}: {landscape.name} needs (..., {landscape.dim}).")
+    for start in starts:
+        if not isinstance(start, Tensor) or not start.is_floating_point():
+            raise TypeError(f"start must be a floating-point tensor of shape (..., {landscape.dim}).")
+        if start.ndim == 0 or start.shape[-1] != landscape.dim:  # a last dimension of 1 would broadcast in silence
+            raise ValueError(f"start has shape {tuple(start.shape)}: {landscape.name} needs (..., {landscape.dim}).")
+        if start.shape != starts[0].shape:
+            raise ValueError("The starts of the rules are of different shapes: they must be of one.")
 
 
-def _spread(rules: Sequence[Stepper], landscape: Landscape, start: Tensor) -> Tensor:
-    """The start for every rule and every value of their tensor-valued hyper-parameters: (N, ..., dim)."""
-    lead = start.shape[:-1]
+def _spread(rules: Sequence[Stepper], landscape: Landscape, starts: Sequence[Tensor]) -> Tensor:
+    """The starts, for every value of the rules' tensor-valued hyper-parameters: (N, ..., dim)."""
+    lead = starts[0].shape[:-1]
     for rule in rules:
         for name, value in rule.tensors():
             try:
@@ -135,17 +165,24 @@ def _spread(rules: Sequence[Stepper], landscape: Landscape, start: Tensor) -> Te
                 raise ValueError(
                     f"{name} has shape {tuple(value.shape)}: it must broadcast against {(*lead, 1)}, one value per run."
                 ) from None
-    params = start.detach().expand(len(rules), *lead, landscape.dim)
+    params = torch.stack([start.detach().expand(*lead, landscape.dim) for start in starts])
     if landscape.dim == 2:  # one plane a coordinate, so that element-wise work on long batches stays contiguous
         return params.movedim(-1, 0).contiguous().movedim(0, -1)
     return params.contiguous()
 
 
-def _evaluate(landscape: Landscape, params: Tensor, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+Drawn = list[Tensor | None]  # each rule's batch (b,); the same object where the rules share it
+
+
+def _evaluate(landscape: Landscape, params: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
     """Loss and gradient of all rules, together where that is faster (see Landscape.chunk)."""
     if params.numel() <= landscape.chunk(params) * landscape.dim:
+        batch = drawn[0]
+        if batch is not None and any(own is not batch for own in drawn):
+            own_rows = torch.stack([own for own in drawn if own is not None])
+            batch = own_rows.reshape(len(drawn), *[1] * (params.ndim - 2), -1)
         return landscape.value_and_grad(params, batch)
-    parts = [landscape.value_and_grad(own, batch) for own in params.unbind()]
+    parts = [landscape.value_and_grad(own, batch) for own, batch in zip(params.unbind(), drawn, strict=True)]
     if len(parts) == 1:
         return parts[0][0].unsqueeze(0), parts[0][1].unsqueeze(0)
     return torch.stack([loss for loss, _ in parts]), torch.stack([grad for _, grad in parts])
@@ -154,27 +191,28 @@ def _evaluate(landscape: Landscape, params: Tensor, batch: Tensor | None) -> tup
 def run(
     landscape: Landscape,
     optimizer: Stepper | Sequence[Stepper],
-    start: Tensor | None = None,
+    start: Tensor | Sequence[Tensor] | None = None,
     steps: int = 1000,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     probes: Sequence[str] = (),
     record_every: int = 1,
     batch_size: int | None = None,
     *,
     probe_every: int | None = None,
     params_every: int | None = None,
+    sampling: str = "epochs",
 ) -> Trajectory:
     """Run a rule, or several side by side, for `steps` steps and record what happened.
 
     start: (..., dim), by default the landscape's own first start. Several rules (a sequence of N) add a dimension N in
-    front of the start's; each does what it would do alone. Records every `record_every`-th step and the last one;
+    front of the start's; each does what it would do alone, from its own start and seed where sequences of N are given. Records every `record_every`-th step and the last one;
     probes every `probe_every` and parameters every `params_every` steps (both by default as often as the rest; multiples
     of record_every). Tensor-valued hyper-parameters (..., 1) broadcast against the start, one run each. Raises ValueError
     or TypeError for what does not fit; a run that diverges is not an error.
     """
     *_, trajectory = running(
         landscape, optimizer, start, steps, seed, probes, record_every, batch_size,
-        probe_every=probe_every, params_every=params_every, report_every=sys.maxsize,
+        probe_every=probe_every, params_every=params_every, sampling=sampling, report_every=sys.maxsize,
     )  # fmt: skip
     return trajectory
 
@@ -182,15 +220,16 @@ def run(
 def running(
     landscape: Landscape,
     optimizer: Stepper | Sequence[Stepper],
-    start: Tensor | None = None,
+    start: Tensor | Sequence[Tensor] | None = None,
     steps: int = 1000,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     probes: Sequence[str] = (),
     record_every: int = 1,
     batch_size: int | None = None,
     *,
     probe_every: int | None = None,
     params_every: int | None = None,
+    sampling: str = "epochs",
     report_every: int = 10,
     report_after: float = 0.0,
 ) -> Iterator[Trajectory]:
@@ -217,16 +256,27 @@ def running(
     memories: dict[str, Memory] = dict.fromkeys(kinds)
     alone = isinstance(optimizer, Stepper)
     rules = [optimizer] if isinstance(optimizer, Stepper) else list(optimizer)
-    _check(landscape, rules, start)
+    starts = _each(start, len(rules), Tensor, "start")
+    seeds = _each(seed, len(rules), int, "seed")
+    _check(landscape, rules, starts)
 
-    def rehearse(one: Stepper) -> Tensor:
-        rehearsal = run(landscape, one, start, steps, seed, batch_size=batch_size, params_every=steps)
-        return rehearsal.grad_norm[:-1].movedim(0, -1)
+    def rehearsing(own_start: Tensor, own_seed: int) -> Rehearsal:
+        def rehearse(one: Stepper) -> Tensor:
+            rehearsal = run(
+                landscape, one, own_start, steps, own_seed,
+                batch_size=batch_size, params_every=steps, sampling=sampling,
+            )  # fmt: skip
+            return rehearsal.grad_norm[:-1].movedim(0, -1)
 
-    rules = [rule.planned(steps, rehearse) for rule in rules]
+        return rehearse
+
+    rules = [
+        rule.planned(steps, rehearsing(own_start, own_seed))
+        for rule, own_start, own_seed in zip(rules, starts, seeds, strict=True)
+    ]
     record = _Record(kinds, alone)
     reported = time.monotonic()
-    for now in iterate(landscape, rules, start, seed=seed, batch_size=batch_size):
+    for now in iterate(landscape, rules, starts, seed=seeds, batch_size=batch_size, sampling=sampling):
         last = now.step == steps
         if record_every > 1:
             record.count(now)
@@ -299,15 +349,36 @@ class _Record:
         )
 
 
-def _batches(landscape: Landscape, size: int | None, generator: torch.Generator) -> Iterator[Tensor | None]:
-    """Sample indices (b,) for each step: every epoch a new permutation, cut into whole batches, the same for all runs."""
+def _batches(landscape: Landscape, size: int | None, sampling: str, seeds: Sequence[int]) -> Iterator[Drawn]:
+    """Each step's batch for each rule: sample indices (b,), drawn once for all rules of one seed."""
     samples = landscape.samples
+    whole: Drawn = [None] * len(seeds)
     if size is None:
         while True:
-            yield None
+            yield whole
     if samples is None:
         raise ValueError(f"{landscape.name} is not a mean over samples: batch_size must be None.")
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= samples:
         raise ValueError(f"batch_size = {size!r} is not allowed: it must be a whole number from 1 to {samples}.")
+    if sampling not in SAMPLINGS:
+        raise ValueError(f"sampling = {sampling!r} is not allowed: it must be one of {', '.join(SAMPLINGS)}.")
+    draws = {one: SAMPLINGS[sampling](samples, size, torch.Generator().manual_seed(one)) for one in seeds}
+    while True:
+        drawn = {one: next(draw) for one, draw in draws.items()}
+        yield [drawn[one] for one in seeds]
+
+
+def _epochs(samples: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     while True:
         yield from torch.randperm(samples, generator=generator)[: samples - samples % size].split(size)
+
+
+def _replacement(samples: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    while True:
+        yield torch.randint(samples, (size,), generator=generator)
+
+
+SAMPLINGS: dict[str, Callable[[int, int, torch.Generator], Iterator[Tensor]]] = {
+    "epochs": _epochs,
+    "replacement": _replacement,
+}

@@ -433,3 +433,62 @@ def test_iterate_leaves_the_start_alone():
     assert_same(start, before)
     assert now.step == 4
     assert now.alive.all()
+
+
+# Runs of their own
+
+
+def test_rules_with_starts_and_seeds_of_their_own_do_what_they_do_alone():
+    rules = [GD(lr=0.05), OPTIMIZERS["heavy_ball"](lr=0.01), GD(lr=0.02)]
+    starts = [NETWORK.start(seed=seed)[0] for seed in (1, 2, 1)]
+    for options in ({}, {"batch_size": 6}, {"batch_size": 6, "sampling": "replacement"}):
+        together = run(NETWORK, rules, starts, 12, seed=[3, 4, 3], probes=["distance"], **options)
+        for index, (rule, start, seed) in enumerate(zip(rules, starts, (3, 4, 3), strict=True)):
+            alone = run(NETWORK, rule, start, 12, seed=seed, probes=["distance"], **options)
+            own = together.of(index)
+            for name in ("params", "loss", "grad_norm"):  # products of a batch may round otherwise
+                torch.testing.assert_close(getattr(own, name), getattr(alone, name), rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(own.probes["distance"], alone.probes["distance"], rtol=1e-10, atol=1e-12)
+            assert torch.equal(own.evaluations.grad, alone.evaluations.grad)
+
+
+def test_seeds_of_their_own_draw_batches_of_their_own():
+    path = run(NETWORK, [GD(lr=0.05)] * 3, steps=5, seed=[3, 4, 3], batch_size=4)
+    assert_same(path.params[:, 0], path.params[:, 2])
+    assert (path.params[-1, 0] != path.params[-1, 1]).any()
+
+
+def test_sampling_with_replacement_draws_each_sample_independently():
+    land = Watched()
+    run(land, GD(lr=0.01), steps=399, batch_size=5, sampling="replacement", seed=1)
+    assert all(batch.shape == (5,) for batch in land.seen)
+    drawn = torch.stack(land.seen)
+    assert 0 <= int(drawn.min()) <= int(drawn.max()) < 20
+    counts = torch.bincount(drawn.flatten(), minlength=20)
+    assert float(((counts - 100) ** 2).sum() / 100) < 43.8  # chi-squared with 19 degrees of freedom, at 0.1 %
+    repeated = sum(len(set(batch.tolist())) < 5 for batch in drawn)
+    assert 150 < repeated < 200  # expected: 400 * (1 - 20 * 19 * 18 * 17 * 16 / 20**5) = 167
+    again = Watched()
+    run(again, GD(lr=0.01), steps=399, batch_size=5, sampling="replacement", seed=1)
+    assert torch.equal(torch.stack(again.seen), drawn)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"seed": [1, 2, 3]}, "There are 3 values of seed for 2 rules: give one for all, or one each."),
+        ({"start": [NETWORK.start()[0]]}, "There are 1 values of start for 2 rules: give one for all, or one each."),
+        (
+            {"start": [NETWORK.start()[0], NETWORK.start()]},
+            "The starts of the rules are of different shapes: they must be of one.",
+        ),
+        (
+            {"batch_size": 4, "sampling": "bootstrap"},
+            "sampling = 'bootstrap' is not allowed: it must be one of epochs, replacement.",
+        ),
+    ],
+)
+def test_starts_seeds_and_sampling_are_checked(values, sentence):
+    with pytest.raises(ValueError, match="") as refusal:
+        run(NETWORK, [GD(), ADAM()], steps=2, **values)
+    assert str(refusal.value) == sentence
