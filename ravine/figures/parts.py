@@ -1,0 +1,94 @@
+"""What figures are made of: the drawn surface, points lifted onto it, axes and margins."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ravine.picture import Floats, number
+
+_MAP = "Cividis"
+_LEVELS = 24
+
+
+def ground(
+    figure: go.Figure,
+    x: Floats,
+    y: Floats,
+    z: Floats,
+    height: Floats,
+    ticks: dict[str, object],
+    *,
+    three: bool,
+    bar: float,
+) -> None:
+    """The surface itself, in the first cell: a contour map, or in three dimensions. `bar` places the colour bar."""
+    color = {"title": "loss", "thickness": 12, "x": bar} | ticks
+    hover = "%{x:.3f}, %{y:.3f}<br>loss %{customdata:.4g}<extra></extra>"
+    common = {
+        "x": x,
+        "y": y,
+        "z": height,
+        "customdata": z,
+        "colorscale": _MAP,
+        "colorbar": color,
+        "hovertemplate": hover,
+    }
+    if three:
+        figure.add_surface(**common, row=1, col=1)
+    else:
+        line = {"width": 0.6, "color": "rgba(255,255,255,0.45)"}
+        figure.add_contour(**common, ncontours=_LEVELS, line=line, row=1, col=1)
+
+
+def scaled(z: Floats, log: bool) -> tuple[Floats, dict[str, object]]:
+    """What is drawn as height, and colour bar ticks in losses. Not finite values become gaps."""
+    finite = z[np.isfinite(z)]
+    clean = np.where(np.isfinite(z), z, np.nan)
+    if not finite.size or not log:
+        return clean, {}
+    low, high = float(finite.min()), float(finite.max())
+    if low == high <= 0:
+        return clean, {}
+    offset = 0.0 if low > 0 else 1e-3 * (high - low) - low  # a logarithm needs positive losses
+    height = np.log10(clean + offset)
+    marks = np.linspace(np.nanmin(height), np.nanmax(height), 6)
+    return height, {"tickvals": marks.tolist(), "ticktext": [number(10**mark - offset) for mark in marks]}
+
+
+def lift(points: Floats, x: Floats, y: Floats, height: Floats) -> Floats:
+    """Height (R,) of the surface under points (R, 2), linear between grid points; NaN outside."""
+    column = (points[:, 0] - x[0]) / (x[-1] - x[0]) * (len(x) - 1)
+    row = (points[:, 1] - y[0]) / (y[-1] - y[0]) * (len(y) - 1)
+    inside = (column >= 0) & (column <= len(x) - 1) & (row >= 0) & (row <= len(y) - 1)
+    column, row = np.where(inside, column, 0), np.where(inside, row, 0)  # a diverged run may be anywhere
+    i = np.clip(column.astype(int), 0, len(x) - 2)
+    j = np.clip(row.astype(int), 0, len(y) - 2)
+    u, v = column - i, row - j
+    low = (1 - u) * height[j, i] + u * height[j, i + 1]
+    high = (1 - u) * height[j + 1, i] + u * height[j + 1, i + 1]
+    return np.where(inside, (1 - v) * low + v * high, np.nan)
+
+
+def frame(figure: go.Figure, axes: tuple[Floats, Floats], names: tuple[str, str], three: bool) -> None:
+    ranges = [[float(axis[0]), float(axis[-1])] for axis in axes]
+    if three:
+        figure.update_scenes(
+            xaxis={"title": names[0], "range": ranges[0]},
+            yaxis={"title": names[1], "range": ranges[1]},
+            zaxis={"title": "", "showticklabels": False},
+            aspectratio={"x": 1, "y": 1, "z": 0.6},
+        )
+    else:
+        figure.update_xaxes(title_text=names[0], range=ranges[0], row=1, col=1)
+        figure.update_yaxes(title_text=names[1], range=ranges[1], row=1, col=1)
+
+
+def finished(figure: go.Figure, height: int) -> go.Figure:
+    return figure.update_layout(
+        height=height,
+        margin={"l": 70, "r": 20, "t": 40, "b": 50},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        font={"size": 14},
+        uirevision="keep",  # zoom and camera survive new data
+    )
