@@ -2,6 +2,7 @@
 
 from landscapes.curvature import Eigenpairs, sharpness, top_eigenpairs
 from landscapes.landscape import Block, Landscape, Layout
+from landscapes.module import ModuleLandscape, from_module
 from landscapes.networks import MLP, Network
 from landscapes.setting import Setting, setting, settings
 from landscapes.slices import Plane, slice_2d, slicing
@@ -51,11 +52,13 @@ __all__ = [
     "Formula",
     "Landscape",
     "Layout",
+    "ModuleLandscape",
     "Network",
     "Plane",
     "Setting",
     "Supervised",
     "Surface",
+    "from_module",
     "setting",
     "settings",
     "sharpness",

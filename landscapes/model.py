@@ -1,0 +1,332 @@
+"""A torch.nn.Module with its loss and data as a pure function of flat parameters."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from landscapes import derivatives
+from landscapes.batches import Batch, Tree, leaves, mapped
+from landscapes.landscape import Layout
+
+LossFunction = Callable[[Any, Any], Tensor]
+
+_BLOCK = 512  # samples evaluated at once, so that activations stay in the cache
+_CACHE_BYTES = 2 << 20  # what the runs evaluated together may keep live on a CPU core
+_GPU_SHARE = 4  # on a GPU they may take a quarter of the free memory
+_TRIAL = 8  # samples on which a new landscape is tried out
+_PERTURBATION = 0.1  # of a tensor's own size: how far other starts lie where a layer cannot be initialised again
+
+
+class Model:
+    """A module with its loss and data as a pure function of flat parameters. Made by `from_module`; safe in threads."""
+
+    def __init__(
+        self, module: nn.Module, loss_fn: LossFunction, batches: list[Batch], test: list[Batch] | None, seed: int
+    ):
+        self._module, self._loss_fn, self._seed = module, loss_fn, seed
+        self._batches, self._test = batches, test
+        trainable = {name: one.detach().clone() for name, one in module.named_parameters() if one.requires_grad}
+        frozen = {name: one.detach().clone() for name, one in module.named_parameters() if not one.requires_grad}
+        self._constants = frozen | {name: one.detach().clone() for name, one in module.named_buffers()}
+        self.layout = Layout.of((name, tuple(one.shape)) for name, one in trainable.items())
+        self.initial = self.layout.pack(
+            {name: one.float() if one.element_size() < 4 else one for name, one in trainable.items()}
+        )
+        self._placed: dict[tuple[torch.dtype, torch.device, str], Any] = {}
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self.notes: list[str] = []
+        self.stochastic = self.coupled = self.differences = self._math_attention = False
+        self.together = True
+        self._narrow: torch.dtype | None = None  # the one precision in which the module computes
+        self._width = 1.0  # numbers per sample of the widest layer
+        self._examine()
+
+    # ---------------------------------------------------------------- evaluating
+
+    def loss(self, params: Tensor, batch: Batch) -> Tensor:
+        """The loss () at one parameter vector (dim,)."""
+        inside, batch = self._narrowed(params), batch.mapped(self._narrowed)
+        with self._drawing(params):
+            value = self._criterion(inside)(self._outputs(inside, batch.inputs), batch.targets)
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            raise ValueError("loss_fn must return a tensor that holds one number, the mean over the batch.")
+        return value.reshape(()).to(params.dtype)
+
+    def losses(self, params: Tensor, batch: Batch, own_batches: bool = False) -> Tensor:
+        """The losses (runs,) at params (runs, dim); with `own_batches` the batch holds (runs, b, ...), one set a run."""
+        if len(params) == 1 or not self.together:
+            own = [_picked(batch, run) if own_batches else batch for run in range(len(params))]
+            return torch.stack([self.loss(one, mine) for one, mine in zip(params, own, strict=True)])
+        (
+            self._kept("constants", self._narrowed(params[0])),
+            self._criterion(self._narrowed(params[0])),
+        )  # made outside vmap
+        return vmap(self.loss, in_dims=(0, 0 if own_batches else None), randomness="same")(params, batch)
+
+    def outputs(self, params: Tensor, inputs: Tree) -> Tree:
+        """What the module returns for one parameter vector (dim,)."""
+        with self._drawing(params):
+            outputs = self._outputs(self._narrowed(params), mapped(inputs, self._narrowed))
+        return mapped(outputs, lambda leaf: _cast(leaf, params.dtype))
+
+    def _narrowed(self, leaf: Tensor) -> Tensor:
+        return leaf if self._narrow is None else _cast(leaf, self._narrow)
+
+    def _outputs(self, params: Tensor, inputs: Tree) -> Tree:
+        constants = {
+            name: one.clone() for name, one in self._kept("constants", params).items()
+        }  # may be updated in place
+        args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
+        kwargs = inputs if isinstance(inputs, dict) else {}
+        with sdpa_kernel(SDPBackend.MATH) if self._math_attention else nullcontext():
+            return functional_call(self._own_module(), constants | self.layout.unpack(params), args, kwargs)
+
+    def _own_module(self) -> nn.Module:
+        """A copy for this thread: while it is called, a module holds the tensors of the call."""
+        module: nn.Module | None = getattr(self._local, "module", None)
+        if module is None:
+            with self._lock:
+                module = self._local.module = copy.deepcopy(self._module)
+        return module
+
+    def _criterion(self, params: Tensor) -> LossFunction:
+        return self._kept("criterion", params) if isinstance(self._loss_fn, nn.Module) else self._loss_fn
+
+    @contextmanager
+    def _drawing(self, like: Tensor) -> Iterator[None]:
+        """What the module draws at random is the same at every evaluation, and no draw of the user's."""
+        if not self.stochastic:
+            yield
+            return
+        with self._lock, torch.random.fork_rng(devices=[like.device.index or 0] if like.is_cuda else []):
+            torch.manual_seed(self._seed)
+            yield
+
+    def chunk(self, params: Tensor) -> int:
+        """How many runs to evaluate together (see Landscape.chunk)."""
+        if not self.together:
+            return 1
+        samples = max((batch.samples or 1 for _, batch in self.blocks(params)), default=1)
+        item = int(3 * samples * self._width + 2 * self.layout.dim) * params.element_size()
+        if params.is_cuda:
+            return max(1, torch.cuda.mem_get_info(params.device)[0] // _GPU_SHARE // item)
+        return max(1, _CACHE_BYTES // item)
+
+    @property
+    def graph_numbers(self) -> int:
+        """About how many numbers the graph of one run's gradient keeps, for all data."""
+        return int(6 * sum(batch.samples or 1 for batch in self._batches) * self._width)
+
+    # ---------------------------------------------------------------- data
+
+    @property
+    def samples(self) -> int | None:
+        return self._batches[0].samples if len(self._batches) == 1 else None
+
+    def training(self, like: Tensor) -> list[Batch]:
+        """The batches in the dtype and on the device of `like`."""
+        return self._kept("batches", like)
+
+    def testing(self, like: Tensor) -> list[Batch] | None:
+        return None if self._test is None else self._kept("test", like)
+
+    def blocks(self, like: Tensor) -> list[tuple[float, Batch]]:
+        """All data, cut into what fits the cache, each with its share of the samples."""
+        batches = self.training(like)
+        if len(batches) == 1 and self.samples is not None and not (self.coupled or like.is_cuda):
+            count = max(1, round(self.samples / _BLOCK))
+            cuts = [index * self.samples // count for index in range(count + 1)]
+            batches = [batches[0].mapped(lambda leaf, a=a, b=b: leaf[a:b]) for a, b in pairwise(cuts)]  # type: ignore[misc]
+        sizes = [batch.samples or 1 for batch in batches]
+        return [(size / sum(sizes), batch) for size, batch in zip(sizes, batches, strict=True)]
+
+    def _kept(self, what: str, like: Tensor) -> Any:
+        """Something that stays the same, in the dtype and on the device of `like`."""
+        key = (like.dtype, like.device, what)
+        if key in self._placed:
+            return self._placed[key]
+
+        def place(leaf: Tensor) -> Tensor:
+            return _cast(leaf, like.dtype).to(like.device)
+
+        with torch.inference_mode(False):
+            made: Any
+            match what:
+                case "constants":
+                    made = mapped(self._constants, place)
+                case "criterion":
+                    assert isinstance(self._loss_fn, nn.Module)
+                    made = copy.deepcopy(self._loss_fn).to(dtype=like.dtype, device=like.device)
+                case _:
+                    source = self._batches if what == "batches" else self._test or []
+                    made = [batch.mapped(place) for batch in source]
+        self._placed[key] = made
+        return made
+
+    # ---------------------------------------------------------------- starting points
+
+    def restarted(self, generator: torch.Generator) -> Tensor:
+        """Another starting point (dim,): layers initialised again, and what cannot be so, perturbed."""
+        fresh = copy.deepcopy(self._module)
+        renewed: set[int] = set()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            for layer in fresh.modules():
+                reset = getattr(layer, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+                    renewed |= {id(one) for one in layer.parameters(recurse=False)}
+        named, own = dict(fresh.named_parameters()), self.layout.unpack(self.initial)
+        out = {}
+        for name, before in own.items():
+            noise = torch.randn(before.shape, generator=generator, dtype=torch.float64).to(before)
+            size = before.square().mean().sqrt()
+            again = named[name].detach().to(before)
+            out[name] = again if id(named[name]) in renewed else before + _PERTURBATION * size * noise
+        return self.layout.pack(out)
+
+    # ---------------------------------------------------------------- what it can do
+
+    def _examine(self) -> None:
+        """Finds out on a few samples what the module supports. Raises ValueError where there is no loss to move on."""
+        whole = self.training(self.initial)[0]
+        piece = whole if whole.samples is None else whole.mapped(lambda leaf: leaf[:_TRIAL])
+        before = torch.random.get_rng_state()
+        try:
+            with self._watching_widths(piece.samples or 1):
+                first = self.loss(self.initial, piece)
+        except Exception as failure:  # whatever a user's code raises, with the place where it was called
+            raise ValueError(f"The module and its loss cannot be evaluated on the data: {line(failure)}") from failure
+        finally:
+            self.stochastic = not torch.equal(before, torch.random.get_rng_state())
+            torch.random.set_rng_state(before)
+        if not first.is_floating_point() or not self._follows(piece):
+            raise ValueError(
+                "The loss does not depend on the module's parameters as far as torch can follow: look for a detach(), an .item() "
+                "or a no_grad() on the way."
+            )
+        self._examine_precision(piece)
+        self._examine_curvature(piece)  # before runs: plain attention can also be batched over them
+        self._examine_runs(piece)
+        self._examine_samples(piece)
+
+    @contextmanager
+    def _watching_widths(self, samples: int) -> Iterator[None]:
+        """Notes the most numbers per sample that a layer puts out."""
+
+        def note(layer: nn.Module, args: Any, outputs: Any) -> None:
+            sizes = [leaf.numel() for leaf in leaves(outputs)]
+            self._width = max(self._width, *[size / samples for size in sizes], 1.0)
+
+        handles = [layer.register_forward_hook(note) for layer in self._own_module().modules()]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _follows(self, piece: Batch) -> bool:
+        with torch.enable_grad():
+            return self.loss(self.initial.clone().requires_grad_(True), piece).requires_grad
+
+    def _examine_precision(self, piece: Batch) -> None:
+        if self.initial.dtype == torch.float64:
+            return
+        try:
+            self.loss(self.initial.double(), piece.mapped(lambda leaf: _cast(leaf, torch.float64)))
+        except Exception as failure:
+            self._narrow = self.initial.dtype
+            self._say(f"The module computes in {self._narrow} only, whatever precision is asked for", failure)
+
+    def _examine_runs(self, piece: Batch) -> None:
+        pair = torch.stack([self.initial, 0.9 * self.initial])
+        alone = torch.stack([self.loss(one, piece) for one in pair])
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # torch warns where it would loop in secret
+                both, _ = derivatives.value_and_grad(lambda point: self.losses(point, piece), pair)
+            if not torch.allclose(both, alone, rtol=1e-3, equal_nan=True):
+                raise RuntimeError("several runs together give other losses than each alone")
+        except Exception as failure:
+            self.together = False
+            self._say(
+                "Runs are computed one after the other, because the module cannot be batched over parameters", failure
+            )
+
+    def _examine_samples(self, piece: Batch) -> None:
+        """Is the loss of a batch the mean of its samples' losses?"""
+        if self.samples is None or self.samples < 4 or self.stochastic:
+            self.coupled = True
+            return
+        count = piece.samples or 1
+        parts = [piece.mapped(lambda leaf: leaf[: count // 2]), piece.mapped(lambda leaf: leaf[count // 2 :])]
+        mean = sum((part.samples or 1) / count * self.loss(self.initial, part) for part in parts)
+        self.coupled = not torch.allclose(torch.as_tensor(mean), self.loss(self.initial, piece), rtol=1e-3, atol=1e-6)
+        if self.coupled:
+            self._say(
+                "The loss of a batch is not the mean of its samples' losses (batch norm in training mode, class weights, or a "
+                "sum): the data are evaluated whole, and a mini-batch has another expected loss than the whole"
+            )
+
+    def _examine_curvature(self, piece: Batch) -> None:
+        """Are second derivatives there, and right? A backward pass written by hand may drop them without a word."""
+        point = self.initial if self._narrow else self.initial.double()
+        piece = piece.mapped(lambda leaf: _cast(leaf, point.dtype))
+        failure: Exception | None = None
+        for self._math_attention in (
+            False,
+            True,
+        ):  # torch's fused attention has no second derivative, its plain one has
+            try:
+                product = derivatives.hessian_operator(lambda at: self.loss(at, piece), point)
+                if any(self._agrees(product, point, piece, seed) for seed in range(3)):  # a kink may spoil one of them
+                    return
+                raise RuntimeError("its second derivatives are not those of its gradient")
+            except Exception as caught:
+                failure = failure or caught
+        self._math_attention, self.differences = False, True
+        self._say(
+            "Hessian-vector products are central differences of gradients, because the module cannot be differentiated twice",
+            failure,
+        )
+
+    def _agrees(self, product: Callable[[Tensor], Tensor], point: Tensor, piece: Batch, seed: int) -> bool:
+        generator = torch.Generator().manual_seed(seed)
+        vector = torch.randn(point.shape, generator=generator, dtype=torch.float64).to(point)
+
+        def grad(at: Tensor) -> Tensor:
+            return derivatives.value_and_grad(lambda w: self.loss(w, piece), at)[1]
+
+        expected = derivatives.hessian_by_differences(grad, point)(vector)
+        slack = 0.02 * expected.norm() + torch.finfo(point.dtype).eps ** 0.5 * grad(point).norm()
+        return bool((product(vector) - expected).norm() <= slack)
+
+    def _say(self, sentence: str, failure: Exception | None = None) -> None:
+        self.notes.append(f"{sentence}." if failure is None else f"{sentence}: {line(failure)}")
+
+
+def _cast(leaf: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return leaf.to(dtype) if leaf.is_floating_point() else leaf
+
+
+def _picked(batch: Batch, run: int) -> Batch:
+    return batch.mapped(lambda leaf: leaf[run])
+
+
+def line(failure: BaseException) -> str:
+    """The kind of failure and the first line of what it says, as the end of a sentence."""
+    lines = str(failure).strip().splitlines()
+    said = lines[0].split(". ")[0].rstrip(".")[:300] if lines else ""
+    return f"{type(failure).__name__}{': ' if said else ''}{said}."

@@ -1,0 +1,218 @@
+"""Any torch.nn.Module with a loss and data as a Landscape: bring your own model.
+
+The module is copied, so that neither it nor the landscape feels what is done to the other later. Its parameters become one
+flat vector; buffers and frozen parameters are constants. Where an operation of it does not support batching over runs or a
+second derivative, a slower way is taken, and `notes` and a warning say so.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscapes import derivatives
+from landscapes.batches import Batch, Tree, collected
+from landscapes.landscape import Landscape, Layout
+from landscapes.model import LossFunction, Model, line
+
+_KEPT_NUMBERS = (
+    1 << 27
+)  # of graph that a Hessian operator may keep, a GiB in float64; beyond, each product builds it anew
+
+
+def from_module(
+    module: nn.Module,
+    loss_fn: LossFunction,
+    data: Any,
+    *,
+    training: bool | None = None,
+    dropout: int | None = None,
+    test: Any = None,
+    limit: int | None = None,
+) -> ModuleLandscape:
+    """The landscape of `loss_fn(module(inputs), targets)` over the module's trainable parameters.
+
+    data: (inputs, targets), where inputs may be a tuple for several arguments or a dictionary for keyword arguments; a
+    mapping, for `loss_fn(module(**mapping), mapping)`; or an iterable of such batches, for example a DataLoader, of which
+    at most `limit` samples are taken. The loss of a batch is to be the mean over its samples.
+    training: whether layers such as batch norm behave as in training (the statistics of the batch that is evaluated) or as
+    in use (their running statistics); by default each as the module stands. dropout: None for none, or the seed of masks
+    that are the same at every evaluation. test: held-out data in the same forms, for `test_set`.
+
+    Raises TypeError for what is no module, loss or data, ValueError where the loss cannot be computed or does not depend on
+    the parameters.
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module is a {type(module).__name__}: it must be a torch.nn.Module.")
+    if not callable(loss_fn):
+        raise TypeError("loss_fn must be callable as loss_fn(outputs, targets), such as torch.nn.functional.mse_loss.")
+    if not any(one.requires_grad for one in module.parameters()):
+        raise ValueError("The module has no parameter that requires a gradient: there is nothing to move.")
+    held_out = None if test is None else collected(test)
+    model = Model(_copied(module, training, dropout), loss_fn, collected(data, limit), held_out, seed=dropout or 0)
+    for note in model.notes:
+        warnings.warn(note, RuntimeWarning, stacklevel=2)
+    return ModuleLandscape(model)
+
+
+def _copied(module: nn.Module, training: bool | None, dropout: int | None) -> nn.Module:
+    try:
+        own = copy.deepcopy(module)
+    except (RuntimeError, TypeError) as failure:
+        raise ValueError(f"The module cannot be copied: {line(failure)}") from failure
+    if training is not None:
+        own.train(training)
+    for layer in own.modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd):
+            layer.train(dropout is not None)
+        if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.training:
+            # Statistics of the batch alone: running ones would make the loss depend on what was evaluated before.
+            layer.track_running_stats = False
+            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+    return own
+
+
+@dataclass(frozen=True)
+class ModuleLandscape(Landscape):
+    """The loss of a user's module; equal to another only if made by the same call of `from_module`."""
+
+    name, label = "module", "Your module"
+    reads = "Your own model, on your own data."
+    reference = "your own"
+    model: Model
+
+    @property
+    def equation(self) -> str:
+        return r"\frac{1}{n}\sum_i \ell\left(f_w(x_i),\; y_i\right)"
+
+    @property
+    def layout(self) -> Layout:
+        return self.model.layout
+
+    @property
+    def samples(self) -> int | None:
+        return self.model.samples
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what the module does not support, and what is done instead."""
+        return tuple(self.model.notes)
+
+    def start(
+        self, runs: int = 1, seed: int = 0, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Starting points (runs, dim): first the module's own parameters, whatever the seed.
+
+        The others have every layer with a `reset_parameters` initialised again, and the rest of the parameters perturbed by
+        a tenth of their root mean square.
+        """
+        self._check_start(runs, seed, dtype)
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        rows = [self.model.initial if run == 0 else self.model.restarted(generator) for run in range(runs)]
+        empty = self.model.initial.new_empty(0, self.dim)
+        return torch.cat([empty, *(row[None] for row in rows)]).to(dtype=dtype, device=device)
+
+    def training_set(self, like: Tensor) -> tuple[Tree, Tree]:
+        """Inputs and targets in the dtype and on the device of `like`; shared, never to be changed."""
+        return self._single(self.model.training(like))
+
+    def test_set(self, like: Tensor) -> tuple[Tree, Tree] | None:
+        """The same of the held-out data; None where none were given."""
+        batches = self.model.testing(like)
+        return None if batches is None else self._single(batches)
+
+    def _single(self, batches: list[Batch]) -> Batch:
+        if len(batches) > 1:
+            raise ValueError("The batches of these data differ in shape: there is no single set of inputs and targets.")
+        return batches[0]
+
+    def outputs(self, params: Tensor, inputs: Tree) -> Tree:
+        """What the module returns for params (..., dim), stacked to (..., n, c) where it returns a tensor."""
+        self._check(params, None)
+        flat = params.reshape(-1, self.dim)
+        if params.ndim == 1:
+            return self.model.outputs(params, inputs)
+        rows = [self.model.outputs(one, inputs) for one in flat]
+        if not all(isinstance(row, Tensor) for row in rows):
+            raise ValueError(
+                "The module returns no single tensor: ask for the outputs of one parameter vector at a time."
+            )
+        return torch.stack(rows).reshape(*params.shape[:-1], *rows[0].shape)
+
+    def chunk(self, params: Tensor) -> int:
+        return self.model.chunk(params)
+
+    def _loss(self, params: Tensor, batch: Tensor | None) -> Tensor:
+        losses = [params.new_empty(0)]
+        for rows, terms in self._work(params, batch):
+            losses.append(torch.stack([term(rows) for term in terms]).sum(0))
+        return torch.cat(losses).reshape(params.shape[:-1])
+
+    def _value_and_grad(self, params: Tensor, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+        losses, grads = [params.new_empty(0)], [params.new_empty(0, self.dim)]
+        for rows, terms in self._work(params, batch):
+            parts = [derivatives.value_and_grad(term, rows) for term in terms]
+            losses.append(torch.stack([loss for loss, _ in parts]).sum(0))
+            grads.append(torch.stack([grad for _, grad in parts]).sum(0))
+        return torch.cat(losses).reshape(params.shape[:-1]), torch.cat(grads).reshape(params.shape)
+
+    def _hessian_operator(self, params: Tensor, batch: Tensor | None) -> Callable[[Tensor], Tensor]:
+        if self.model.differences:
+            return derivatives.hessian_by_differences(lambda point: self._value_and_grad(point, batch)[1], params)
+        work = list(self._work(params, batch))
+        runs = sum(len(rows) for rows, _ in work)
+        makers = [[partial(derivatives.hessian_operator, term, rows) for term in terms] for rows, terms in work]
+        if runs * self.model.graph_numbers <= _KEPT_NUMBERS:
+            makers = [[partial(_same, make()) for make in row] for row in makers]
+
+        def product(vectors: Tensor) -> Tensor:
+            pieces = vectors.reshape(-1, self.dim).split([len(rows) for rows, _ in work])
+            out = [torch.stack([make()(own) for make in row]).sum(0) for row, own in zip(makers, pieces, strict=True)]
+            return torch.cat([vectors.new_empty(0, self.dim), *out]).reshape(vectors.shape)
+
+        return product
+
+    def _work(self, params: Tensor, batch: Tensor | None) -> Iterator[tuple[Tensor, list[derivatives.Loss]]]:
+        """Chunks of runs (runs, dim), each with the terms whose sum is its loss."""
+        flat = params.reshape(-1, self.dim)
+        chunks = flat.split(self.chunk(flat)) if len(flat) else ()
+        if batch is None:
+            shared: list[derivatives.Loss] = [
+                partial(self._term, share, block, False) for share, block in self.model.blocks(params)
+            ]
+            yield from ((rows, shared) for rows in chunks)
+            return
+        whole = self._single(self.model.training(params))
+        batch = batch.to(params.device)
+        if batch.ndim == 1:
+            picked = whole.mapped(lambda leaf: leaf[batch])
+            for rows in chunks:
+                yield rows, [partial(self._term, 1.0, picked, False)]
+            return
+        try:
+            indices = batch.expand(*params.shape[:-1], batch.shape[-1]).reshape(len(flat), -1)
+        except RuntimeError:
+            raise ValueError(
+                f"batch has shape {tuple(batch.shape)}: it must be (b,), or one set of samples a run as in "
+                f"{(*params.shape[:-1], 'b')}."
+            ) from None
+        for rows, own in zip(chunks, indices.split(self.chunk(flat)), strict=True):
+            yield rows, [partial(self._term, 1.0, whole.mapped(partial(_taken, own)), True)]
+
+    def _term(self, share: float, block: Batch, own_batches: bool, rows: Tensor) -> Tensor:
+        return share * self.model.losses(rows, block, own_batches)
+
+
+def _same(operator: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return operator
+
+
+def _taken(indices: Tensor, leaf: Tensor) -> Tensor:
+    return leaf[indices]
