@@ -157,8 +157,8 @@ CASES = [
     Case("lamb", {"lr": 2e-3, "eps": 1e-30}, lamb_library(lr=2e-3, eps=1e-30)),
     Case(
         "lamb",
-        {"lr": 4e-3, "beta1": 0.7, "beta2": 0.9, "eps": 1e-30},
-        lamb_library(lr=4e-3, betas=(0.7, 0.9), eps=1e-30),
+        {"lr": 1e-3, "beta1": 0.95, "beta2": 0.99, "eps": 1e-30},
+        lamb_library(lr=1e-3, betas=(0.95, 0.99), eps=1e-30),
     ),
     Case("lamb", {"lr": 3e-3, "eps": 1e-2}, lamb(3e-3, 0.9, 0.999, 1e-2, 0.0)),
     Case(
