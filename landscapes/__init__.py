@@ -23,6 +23,7 @@ from landscapes.surfaces import (
     Surface,
     ThreeHumpCamel,
 )
+from landscapes.theory import THEORY, THEORY_SURFACES
 
 LANDSCAPES: dict[str, type[Landscape]] = {
     kind.name: kind
@@ -39,8 +40,10 @@ LANDSCAPES: dict[str, type[Landscape]] = {
         ThreeHumpCamel,
         Booth,
         StabilityValley,
+        *THEORY_SURFACES,
         Formula,
         MLP,
+        *THEORY,
     )
 }
 

@@ -22,8 +22,8 @@ def normalize(directions: Tensor, params: Tensor, layout: Layout, how: str) -> T
 
     "filter" (Li et al. 2018, arXiv:1712.09913, sect. 4): each filter, that is each output row of a weight, gets the norm
     of the same filter of params, and blocks of at most one dimension (biases, normalisation layers) become zero. "layer" does the
-    same with whole blocks, "vector" with the whole vector; "none" changes nothing. A landscape of plain coordinates, a
-    single block of one dimension, has neither filters nor biases: it is treated as one layer.
+    same with whole blocks, "vector" with the whole vector; "none" changes nothing. Where no block has two dimensions there
+    are neither filters nor biases, only plain coordinates: then each block is treated as a layer.
     Raises ValueError for another name.
     """
     if how not in NORMALIZATIONS:
@@ -32,7 +32,7 @@ def normalize(directions: Tensor, params: Tensor, layout: Layout, how: str) -> T
         return directions
     if how == "vector":
         return _matched(directions, params, dims=1)
-    plain = len(layout.blocks) == 1
+    plain = all(len(block.shape) < 2 for block in layout.blocks)
     own, out = layout.unpack(params), {}
     for name, block in layout.unpack(directions).items():  # (count, *shape)
         if block.ndim <= 2 and not plain:
@@ -45,6 +45,8 @@ def normalize(directions: Tensor, params: Tensor, layout: Layout, how: str) -> T
 
 def _matched(direction: Tensor, params: Tensor, dims: int) -> Tensor:
     """direction rescaled so that its norm over the last `dims` dimensions is that of params; zero stays zero."""
+    if dims == 0:  # single numbers; torch takes no axes for all of them
+        return direction.sign() * params.abs()
     axes = tuple(range(-dims, 0))
     length = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
     return direction * (torch.linalg.vector_norm(params, dim=axes, keepdim=True) / torch.where(length == 0, 1, length))

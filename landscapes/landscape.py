@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from landscapes import derivatives
+from landscapes.facts import Facts
 from landscapes.setting import Declared
 
 _PLANE_BYTES = 1 << 17  # one number a run: with the intermediates of a step a core's cache is full
@@ -73,7 +74,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Landscape(Declared):
+class Landscape(Facts, Declared):
     """A loss with its derivatives. The public methods check their input; a kind of landscape fills in the `_` ones."""
 
     reference: ClassVar[str]  # Author Year, where

@@ -55,10 +55,6 @@ class Surface(Landscape):
     def origin(self) -> tuple[float, float]:
         """The default starting point."""
 
-    def minimizers(self) -> Tensor | None:
-        """Known global minimizers (k, 2) in float64, or None."""
-        return None
-
     @property
     def layout(self) -> Layout:
         return _PLANE
@@ -269,8 +265,23 @@ class StabilityValley(Surface):
     origin = (0.2, 3.6)
     log_color = True
 
+    def infimum(self) -> float:
+        return 0.0
+
     def minimizers(self) -> Tensor:
         return _points((1.0, 1.0), (2.0, 0.5), (0.5, 2.0))
+
+    def known_sharpness(self) -> tuple[Tensor, Tensor]:
+        points = self.minimizers()
+        return points, points.square().sum(-1)
+
+    def conserved(self, params: Tensor) -> Tensor:
+        return (params[..., :1] - params[..., 1:]) * (params[..., :1] + params[..., 1:])
+
+    def gfs_sharpness(self, params: Tensor) -> Tensor:
+        """xy = 1 and x² - y² = k give x² + y² = sqrt(k² + 4). From x = -y the flow ends at the saddle 0."""
+        value = (self.conserved(params)[..., 0].square() + 4).sqrt()
+        return value.where(torch.isfinite(params).all(-1) & (params.sum(-1) != 0), torch.nan)
 
 
 @dataclass(frozen=True)

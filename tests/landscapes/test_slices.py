@@ -49,8 +49,10 @@ def filter_normalized(direction, weights, shapes):
 
 # Scalars, biases, matrices, and the weights of convolutions.
 shapes = st.lists(st.integers(1, 4), min_size=0, max_size=4).map(tuple)
-layouts = st.lists(shapes, min_size=2, max_size=5).map(
-    lambda several: Layout.of((f"t{i}", shape) for i, shape in enumerate(several))
+layouts = (
+    st.lists(shapes, min_size=2, max_size=5)
+    .filter(lambda several: max(map(len, several)) > 1)  # others are plain coordinates
+    .map(lambda several: Layout.of((f"t{i}", shape) for i, shape in enumerate(several)))
 )
 
 
@@ -102,6 +104,16 @@ def test_plain_coordinates_are_one_layer(how):
     params = torch.tensor([3.0, 4.0], dtype=torch.float64)
     expected = torch.tensor([[5.0, 0.0], [0.0, 5.0]], dtype=torch.float64)
     torch.testing.assert_close(normalize(2 * AXES, params, QUADRATIC.layout, how), expected)
+
+
+@pytest.mark.parametrize("how", ["filter", "layer"])
+def test_each_vector_is_a_layer_where_there_is_no_matrix(how):
+    """As in the factors u and v of a diagonal network: none of them is the bias of anything."""
+    layout = Layout.of([("u", (2,)), ("v", (2,)), ("c", ())])
+    params = torch.tensor([3.0, 4.0, 0.0, 0.5, -7.0], dtype=torch.float64)
+    direction = torch.tensor([[2.0, 0.0, 3.0, 4.0, 9.0]], dtype=torch.float64)
+    expected = torch.tensor([[5.0, 0.0, 0.3, 0.4, 7.0]], dtype=torch.float64)
+    torch.testing.assert_close(normalize(direction, params, layout, how), expected)
 
 
 def test_a_filter_of_zeros_gives_and_gets_a_direction_of_zeros():

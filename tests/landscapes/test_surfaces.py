@@ -127,7 +127,7 @@ def with_minimizers():
 
 def test_only_known_surfaces_declare_no_minimizers():
     without = {land.name for land in LANDS if land.minimizers() is None}
-    assert without == {"saddle", "monkey_saddle", "formula"}
+    assert without == {"saddle", "monkey_saddle", "associative_memory", "formula"}
 
 
 @pytest.mark.parametrize("land", with_minimizers(), ids=lambda land: land.name)
@@ -262,6 +262,11 @@ REFERENCES = {
     "three_hump_camel": lambda p: 2 * p[0] ** 2 - 1.05 * p[0] ** 4 + p[0] ** 6 / 6 + p[0] * p[1] + p[1] ** 2,
     "booth": lambda p: (p[0] + 2 * p[1] - 7) ** 2 + (2 * p[0] + p[1] - 5) ** 2,
     "stability_valley": lambda p: 0.5 * (1 - np.prod(p, axis=0)) ** 2,
+    "catapult": lambda p: 0.5 * np.prod(p, axis=0) ** 2,
+    "log_cosh_valley": lambda p: np.logaddexp(np.prod(p, axis=0), -np.prod(p, axis=0)) - np.log(2),
+    "associative_memory": lambda p, share, overlap: (
+        share * np.logaddexp(0, -p[0]) + (1 - share) * np.logaddexp(0, np.array([overlap, np.sqrt(1 - overlap**2)]) @ p)
+    ),
     "formula": lambda p, expression, window: np.sin(3 * p[0]) * np.cos(3 * p[1]) + np.sum(p**2, axis=0),
 }
 
@@ -296,6 +301,8 @@ def test_values_agree_with_the_textbook(land):
         ("three_hump_camel", 0.0),
         ("booth", 0.0),
         ("stability_valley", 0.0),
+        ("catapult", 0.0),
+        ("log_cosh_valley", 0.0),
     ],
 )
 def test_published_minima(name, minimum):
