@@ -115,6 +115,17 @@ class Landscape(Facts, Declared):
         """How many parameter vectors like `params` (..., dim) to evaluate at once, so that intermediates stay in the cache."""
         return 1 << 22 if params.is_cuda else _PLANE_BYTES // params.element_size()
 
+    def on_plane(self, center: Tensor, directions: Tensor) -> Callable[[Tensor], Tensor]:
+        """The loss on a plane, as a function of points (k, 2) -> (k,): at center (dim,) + points @ directions (2, dim)."""
+        return self.on_plane_of(self.loss, center, directions)
+
+    def on_plane_of(
+        self, measure: Callable[[Tensor], Tensor], center: Tensor, directions: Tensor
+    ) -> Callable[[Tensor], Tensor]:
+        """As `on_plane`, for any measure (k, dim) -> (k,); as many points at once as `chunk` says."""
+        size = self.chunk(center)
+        return lambda points: torch.cat([measure(center + part.to(center) @ directions) for part in points.split(size)])
+
     def loss(self, params: Tensor, batch: Tensor | None = None) -> Tensor:
         """Loss (...) at params (..., dim), on the samples `batch` (..., b) of a finite sum or on all; keeps dtype and device.
 

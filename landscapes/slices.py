@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
@@ -10,8 +10,12 @@ import torch
 from torch import Tensor
 
 from landscapes.directions import normalize, random_directions
+from landscapes.interpolation import LEVELS, Window, held_out, interpolant, levels
 from landscapes.landscape import Landscape
-from landscapes.pieces import Piece, Shelf, pieces
+from landscapes.pieces import Shelf, pieces
+from landscapes.quantities import OnPlaneOf
+
+_PIECE = 8  # points that a worker takes at once, at least
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,14 @@ class Plane:
     beta: Tensor  # (points,)
     center: Tensor  # (dim,)
     directions: Tensor  # (2, dim)
+    error: float = 0.0  # |loss - exact loss| as verified at points held out; 0 where every value was computed
+    log: bool = False  # is `error` that of the natural logarithm of the loss?
+    evaluations: int = 0  # of the loss, spent
+
+    @property
+    def window(self) -> Window:
+        """What the plane covers: the ends of alpha and of beta."""
+        return (float(self.alpha[0]), float(self.alpha[-1])), (float(self.beta[0]), float(self.beta[-1]))
 
     def project(self, params: Tensor) -> tuple[Tensor, Tensor]:
         """Plane coordinates (..., 2) of the nearest points of the plane to params (..., dim), and the distances (...)."""
@@ -46,15 +58,29 @@ def slice_2d(
     points: int = 51,
     seed: int = 0,
     *,
+    quantity: str = "loss",
+    window: Window | None = None,
+    tolerance: float | None = None,
+    log: bool = False,
     executor: Executor | None = None,
 ) -> Plane:
     """The loss on a plane of points x points around center (dim,), reaching `span` to each side along both directions.
 
     `directions` is "random" (two Gaussian directions of that seed) or a tensor (2, dim); `normalize` rescales either
     (see `directions.normalize`); a tensor that is to be taken as it is needs normalize="none". The middle of an odd grid
-    is the centre itself. Raises ValueError or TypeError for what does not fit.
+    is the centre itself. `window` ((low, high), (low, high)) in place of `span` need not be symmetric.
+
+    `quantity` is one of QUANTITIES; its values stand in `Plane.loss`. Without a `tolerance` every point is computed. With
+    one, a polynomial through far fewer points gives the others as soon as its error, estimated from points held out, is at
+    most `tolerance` times the range of the values (with `log`, of their logarithms); where that is not reached, every point
+    is computed after all. `Plane.error` says which.
+    Raises ValueError or TypeError for what does not fit.
     """
-    *_, plane = slicing(landscape, center, directions, normalize, span, points, seed, executor=executor)
+    stream = slicing(
+        landscape, center, directions, normalize, span, points, seed,
+        quantity=quantity, window=window, tolerance=tolerance, log=log, executor=executor,
+    )  # fmt: skip
+    *_, plane = stream
     return plane
 
 
@@ -67,25 +93,103 @@ def slicing(
     points: int = 51,
     seed: int = 0,
     *,
+    quantity: str = "loss",
+    window: Window | None = None,
+    tolerance: float | None = None,
+    log: bool = False,
     executor: Executor | None = None,
     shelf: Shelf | None = None,
 ) -> Iterator[Plane]:
     """`slice_2d` as it grows: yields the plane after each row, from the centre outwards. Stop pulling to cancel.
 
-    Rows are spread over `executor` where one is given; values do not depend on it. Finished rows are kept on `shelf` and
-    not computed again.
+    With a tolerance it yields the whole plane, more and more exact. The work is spread over `executor` where one is given;
+    values do not depend on it. What is finished is kept on `shelf` and not computed again.
     """
-    plane = _blank(landscape, center, directions, normalize, span, points, seed)
-    order = sorted(range(points), key=lambda row: abs(row - (points - 1) / 2))
+    if tolerance is not None and not tolerance > 0:
+        raise ValueError(
+            f"tolerance = {tolerance} is not allowed: it must be positive, or None to compute every point."
+        )
+    plane = _blank(landscape, center, directions, normalize, _window(span, window), points, seed)
+    survey = _Survey(OnPlaneOf(quantity, landscape, plane.center, plane.directions), executor, shelf)
+    if tolerance is not None:
+        size = max(_PIECE, landscape.chunk(plane.center))
+        plane, settled = yield from _interpolating(survey, replace(plane, log=log), tolerance, size)
+        if settled:
+            return
+    yield from _row_by_row(survey, plane)
+
+
+class _Survey:
+    """Where values on a plane come from; every piece that is asked for has a number of its own on the shelf."""
+
+    def __init__(self, evaluate: OnPlaneOf, executor: Executor | None, shelf: Shelf | None):
+        self._evaluate, self._executor, self._shelf = evaluate, executor, shelf
+        self._asked = 0
+
+    def __call__(self, parts: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
+        """The index and the values (k,) of each part (k, 2), as they come."""
+        first, self._asked = self._asked, self._asked + len(parts)
+        work = {first + index: (part,) for index, part in enumerate(parts)}
+        for number, (values,) in pieces(self._evaluate, work, executor=self._executor, shelf=self._shelf):
+            yield number - first, values
+
+
+def _interpolating(
+    survey: _Survey, plane: Plane, tolerance: float, size: int
+) -> Generator[Plane, None, tuple[Plane, bool]]:
+    """Yields the plane as it stands after every piece of work; returns it, and whether its error is within the tolerance."""
+    checks = held_out(plane.window)
+    exact = torch.empty(0, dtype=torch.float64)
+    grid = torch.full((LEVELS[-1], LEVELS[-1]), torch.nan, dtype=torch.float64)
+    for per_axis, points, places in levels(plane.window, plane.loss.numel()):
+        if not len(exact):
+            points = torch.cat([checks, points])
+        values = torch.empty(len(points), dtype=torch.float64)
+        for part, found in survey(points.split(size)):
+            values[part * size : part * size + len(found)] = found
+            plane = replace(plane, evaluations=plane.evaluations + len(found))
+            yield plane
+        if plane.log:
+            values = values.log()
+        if not torch.isfinite(values).all():  # no polynomial: every pixel must be seen
+            return plane, False
+        if not len(exact):
+            exact, values = values.split([len(checks), len(places)])
+        grid[places[:, 0], places[:, 1]] = values
+        model = interpolant(plane.window, grid, per_axis, checks, exact)
+        drawn = model(plane.alpha.double().cpu(), plane.beta.double().cpu())
+        plane = replace(plane, loss=(drawn.exp() if plane.log else drawn).to(plane.loss), error=model.error)
+        yield plane
+        if model.error <= tolerance * model.spread:
+            return plane, True
+    return plane, False
+
+
+def _row_by_row(survey: _Survey, plane: Plane) -> Iterator[Plane]:
+    """Every point, over what an interpolation has drawn."""
+    rows, columns = plane.loss.shape
+    order = sorted(range(rows), key=lambda row: abs(row - (rows - 1) / 2))
     loss = plane.loss.clone()
-    work = {row: (landscape, plane, row) for row in order}
-    for row, (values,) in pieces(_row, work, executor=executor, shelf=shelf):
-        loss[row] = values.to(loss.device)
-        yield replace(plane, loss=loss.clone())
+    parts = [torch.stack(torch.broadcast_tensors(plane.alpha[row], plane.beta), -1) for row in order]
+    for done, (index, values) in enumerate(survey(parts), start=1):
+        loss[order[index]] = values.to(loss)
+        plane = replace(plane, loss=loss.clone(), evaluations=plane.evaluations + columns)
+        yield replace(plane, error=0.0) if done == rows else plane
+
+
+def _window(span: float, window: Window | None) -> Window:
+    if window is None:
+        if not 0 < span < float("inf"):
+            raise ValueError(f"span = {span} is not allowed: it must be positive.")
+        return (-span, span), (-span, span)
+    for low, high in window:
+        if not float("-inf") < low < high < float("inf"):
+            raise ValueError(f"window = {window} is not allowed: each axis needs finite ends, the lower one first.")
+    return window
 
 
 def _blank(
-    landscape: Landscape, center: Tensor, directions: str | Tensor, how: str, span: float, points: int, seed: int
+    landscape: Landscape, center: Tensor, directions: str | Tensor, how: str, window: Window, points: int, seed: int
 ) -> Plane:
     if not isinstance(center, Tensor) or not center.is_floating_point() or center.shape != (landscape.dim,):
         raise ValueError(
@@ -95,8 +199,6 @@ def _blank(
         raise ValueError("center has an entry that is not finite: there is no loss around it.")
     if isinstance(points, bool) or not isinstance(points, int) or points < 2:
         raise ValueError(f"points = {points!r} is not allowed: it must be a whole number of at least 2.")
-    if not 0 < span < float("inf"):
-        raise ValueError(f"span = {span} is not allowed: it must be positive.")
     if isinstance(directions, str):
         if directions != "random":
             raise ValueError(f"directions = {directions!r} is not allowed: it must be 'random' or a tensor (2, dim).")
@@ -112,18 +214,13 @@ def _blank(
     pair = normalize(pair, center, landscape.layout, how)
     if torch.linalg.matrix_rank(pair.double()) < 2:
         raise ValueError("The two directions are parallel or zero: they span no plane.")
-    half = (points - 1) / 2
-    axis = (
-        span * (torch.arange(points, dtype=torch.float64) - half) / half
-    )  # symmetric, with an exact zero in the middle
-    axis = axis.to(center)
+    alpha, beta = (_axis(low, high, points).to(center) for low, high in window)
     return Plane(
-        torch.full((points, points), torch.nan, dtype=center.dtype, device=center.device), axis, axis, center, pair
+        torch.full((points, points), torch.nan, dtype=center.dtype, device=center.device), alpha, beta, center, pair
     )
 
 
-def _row(landscape: Landscape, plane: Plane, row: int) -> Piece:
-    base = plane.center + plane.alpha[row] * plane.directions[0]
-    size = landscape.chunk(base)
-    parts = [landscape.loss(base + beta[:, None] * plane.directions[1]) for beta in plane.beta.split(size)]
-    return (torch.cat(parts),)
+def _axis(low: float, high: float, points: int) -> Tensor:
+    """Evenly spaced (points,); exact in the middle, and symmetric where the ends are."""
+    half = (points - 1) / 2
+    return (low + high) / 2 + (high - low) / 2 * (torch.arange(points, dtype=torch.float64) - half) / half

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from landscapes import data as datasets
 from landscapes.data import DATA, Recipe
@@ -28,6 +29,9 @@ def squared(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cross_entropy, "squared": squared}
+
+
+_SCORED = 8  # points of a plane whose outputs are scored together
 
 
 def learns(default: str, form: str) -> Any:
@@ -123,6 +127,46 @@ class Supervised(Differentiated):
     @abstractmethod
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """The model's outputs (..., n, c) for parameters (..., dim) and inputs (n, ...), shared or one set a run."""
+
+    def outputs_on_plane(self, center: Tensor, directions: Tensor, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+        """The outputs on a plane, as a function of points (k, 2) -> (k, n, c)."""
+        size = self.chunk(center)
+
+        def outputs(points: Tensor) -> Tensor:
+            where = center + points.to(center) @ directions
+            if len(where) == 1:  # plain matrix products are the fastest
+                return self.outputs(where[0], inputs)[None]
+            return self.outputs(where, inputs)
+
+        return lambda points: torch.cat([outputs(part) for part in points.split(size)])
+
+    def scored_on_plane(
+        self,
+        score: Callable[[Tensor, Tensor], Tensor],
+        center: Tensor,
+        directions: Tensor,
+        samples: tuple[Tensor, Tensor] | None,
+    ) -> Callable[[Tensor], Tensor]:
+        """A score of outputs (k, n, c) against targets (n, c) on a plane: points (k, 2) -> (k,), a chunk at once."""
+        if samples is None:
+            raise ValueError(f"{self.name} has no such samples.")
+        inputs, targets = samples
+        outputs = self.outputs_on_plane(center, directions, inputs)
+        size = max(_SCORED, self.chunk(center))
+        return lambda points: torch.cat([score(outputs(part), targets) for part in points.split(size)])
+
+    def on_plane(self, center: Tensor, directions: Tensor) -> Callable[[Tensor], Tensor]:
+        objective = self.scored_on_plane(OBJECTIVES[self.objective], center, directions, self.training_set(center))
+        if not self.weight_decay:
+            return objective
+        rows = torch.cat([center[None], directions])
+        gram = self.weight_decay / 2 * (rows @ rows.mT)  # |c + a u + b v|^2 is a form in (1, a, b)
+
+        def loss(points: Tensor) -> Tensor:
+            place = functional.pad(points.to(gram), (1, 0), value=1.0)
+            return objective(points) + torch.einsum("ki,ij,kj->k", place, gram, place)
+
+        return loss
 
     def _loss(self, params: Tensor, batch: Tensor | None) -> Tensor:
         inputs, targets = self.training_set(params)

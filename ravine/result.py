@@ -6,7 +6,7 @@ import io
 import json
 import math
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -67,8 +67,9 @@ class Result:
             **{f"probes.{name}": values for name, values in path.probes.items()},
         }
         if self.plane is not None:
-            names = ("loss", "alpha", "beta", "center", "directions")
-            arrays |= {f"plane.{name}": getattr(self.plane, name) for name in names}
+            arrays |= {
+                f"plane.{one.name}": torch.as_tensor(getattr(self.plane, one.name)) for one in fields(self.plane)
+            }
         return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
 
     @cached_property
@@ -92,8 +93,8 @@ class Result:
         )
         plane = None
         if "plane.loss" in tensors:
-            names = ("loss", "alpha", "beta", "center", "directions")
-            plane = Plane(*(tensors[f"plane.{name}"] for name in names))
+            kept = {one.name: tensors[f"plane.{one.name}"] for one in fields(Plane)}
+            plane = Plane(**{name: one if one.ndim else one.item() for name, one in kept.items()})  # type: ignore[arg-type]
         return cls(experiment, trajectory, plane)
 
     def specification(self) -> dict[str, Any]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from landscapes.landscape import Layout
 from landscapes.networks.network import ACTIVATIONS, Network, affine
+from landscapes.networks.plane_kernel import PlaneKernel
 from landscapes.setting import setting
+
+_LOOSE = 8  # networks to a chunk above which a batch of them is faster than the kernel, one by one
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,18 @@ class MLP(Network):
     @property
     def widest(self) -> int:
         return max(self._widths)
+
+    def outputs_on_plane(self, center: Tensor, directions: Tensor, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+        if center.is_cuda or self.chunk(center) > _LOOSE:
+            return super().outputs_on_plane(center, directions, inputs)
+        named = self.layout.unpack(torch.cat([center[None], directions]))
+        layers = range(1, len(self.hidden) + 2)
+        return PlaneKernel(
+            [named[f"W{index}"] for index in layers],
+            [named[f"b{index}"] for index in layers],
+            self.activation,
+            inputs,
+        )
 
     def _signals(self, params: Tensor, inputs: Tensor) -> Iterator[Tensor]:
         named = self.layout.unpack(params)

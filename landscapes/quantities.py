@@ -1,0 +1,114 @@
+"""What can be seen on a plane: the loss, and other numbers that every point of parameter space has.
+
+To add one, write a Quantity and add its name to the tuple below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscapes.curvature import top_eigenpairs
+from landscapes.landscape import Landscape
+from landscapes.pieces import Piece
+from landscapes.supervised import OBJECTIVES, Supervised
+
+OnPlane = Callable[[Tensor], Tensor]  # points (k, 2) of a plane -> values (k,)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number at each point of a plane."""
+
+    name: str
+    label: str
+    reads: str  # one sentence: what it says
+    on_plane: Callable[[Landscape, Tensor, Tensor], OnPlane]  # of a landscape, a centre (dim,) and directions (2, dim)
+    offers: Callable[[Landscape], str | None] = lambda landscape: None  # why a landscape has no such number, or None
+    costly: bool = False  # so that a coarse grid must do
+
+
+def _held_out(landscape: Landscape) -> str | None:
+    if isinstance(landscape, Supervised) and landscape.test_set(torch.empty(0, dtype=torch.float64)) is not None:
+        return None
+    return "it has no test samples: choose a share of samples to hold out"
+
+
+def _classes(landscape: Landscape) -> str | None:
+    return None if isinstance(landscape, Supervised) and landscape.classes else "it has no classes"
+
+
+def _test_loss(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
+    assert isinstance(landscape, Supervised)
+    return landscape.scored_on_plane(OBJECTIVES[landscape.objective], center, directions, landscape.test_set(center))
+
+
+def _accuracy(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
+    assert isinstance(landscape, Supervised)
+    return landscape.scored_on_plane(landscape.accuracy, center, directions, landscape.training_set(center))
+
+
+def _test_accuracy(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
+    assert isinstance(landscape, Supervised)
+    return landscape.scored_on_plane(landscape.accuracy, center, directions, landscape.test_set(center))
+
+
+def _grad_norm(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
+    return landscape.on_plane_of(lambda params: landscape.grad(params).norm(dim=-1), center, directions)
+
+
+def _sharpness(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
+    """To about 1e-4: the error of an eigenvalue is of the order of the residual's square."""
+    return landscape.on_plane_of(
+        lambda params: top_eigenpairs(landscape, params, tol=1e-2).values[..., 0], center, directions
+    )
+
+
+QUANTITIES: dict[str, Quantity] = {
+    one.name: one
+    for one in (
+        Quantity("loss", "Training loss", "The loss that training lowers.", lambda land, c, d: land.on_plane(c, d)),
+        Quantity("test_loss", "Test loss", "The loss on samples that training never saw.", _test_loss, _held_out),
+        Quantity(
+            "accuracy", "Training accuracy", "The share of training samples classified right.", _accuracy, _classes
+        ),
+        Quantity(
+            "test_accuracy",
+            "Test accuracy",
+            "The share of samples classified right among those that training never saw.",
+            _test_accuracy,
+            lambda landscape: _classes(landscape) or _held_out(landscape),
+        ),
+        Quantity("grad_norm", "Gradient norm", "How steep the loss is: zero at minima and saddles.", _grad_norm),
+        Quantity(
+            "sharpness", "Sharpness", "The largest eigenvalue of the Hessian at each point.", _sharpness, costly=True
+        ),
+    )
+}
+
+
+def quantity(name: str, landscape: Landscape) -> Quantity:
+    """The named quantity. Raises ValueError for a name that is not registered, or that the landscape does not have."""
+    if name not in QUANTITIES:
+        raise ValueError(f"quantity = {name!r} is not allowed: it must be one of {', '.join(QUANTITIES)}.")
+    refusal = QUANTITIES[name].offers(landscape)
+    if refusal is not None:
+        raise ValueError(f"{landscape.name} has no {name}: {refusal}.")
+    return QUANTITIES[name]
+
+
+class OnPlaneOf:
+    """A quantity on a plane as a piece of work: what it prepares once is shared by threads and left behind by pickling."""
+
+    def __init__(self, name: str, landscape: Landscape, center: Tensor, directions: Tensor):
+        self._from = (name, landscape, center, directions)
+        self._values = quantity(name, landscape).on_plane(landscape, center, directions)
+
+    def __call__(self, points: Tensor) -> Piece:
+        return (self._values(points),)
+
+    def __reduce__(self) -> tuple[type[OnPlaneOf], tuple[str, Landscape, Tensor, Tensor]]:
+        return type(self), self._from
