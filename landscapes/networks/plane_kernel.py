@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from landscapes.networks.network import ACTIVATIONS
 
@@ -23,6 +24,7 @@ _IN_PLACE: dict[str, Callable[[Tensor], object]] = {
     "tanh": torch.sigmoid_,  # with the twos folded into the weights on both sides
     "sigmoid": torch.sigmoid_,
     "relu": lambda z: z.clamp_min_(0),
+    "elu": functional.elu_,
     "gelu": lambda z: torch.ops.aten.gelu.out(z, out=z),
     "softplus": lambda z: torch.ops.aten.softplus.out(z, out=z),
     "linear": lambda z: z,

@@ -1,6 +1,7 @@
 """Slices: the plane that is promised, point by point, and filter normalisation as Li et al. 2018 define it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from landscapes import LANDSCAPES, MLP, Layout, slice_2d, slicing
 from landscapes.directions import NORMALIZATIONS, normalize, random_directions
+from optimizers import OPTIMIZERS, run
 
 NETWORK = MLP(data="chebyshev", hidden=(5, 4), objective="squared")
 DIGITS = MLP(hidden=(3,))
@@ -161,16 +163,14 @@ def test_every_point_of_the_plane_is_the_loss_where_it_says(land, how):
 
 
 @pytest.mark.parametrize("land", [NETWORK, DIGITS, RELU, QUADRATIC], ids=["network", "digits", "relu", "surface"])
-def test_the_middle_is_the_loss_at_the_centre_to_the_last_bit(land):
+@pytest.mark.parametrize("tolerance", [None, 1e-3])
+def test_the_middle_is_the_loss_at_the_centre(land, tolerance):
     for seed in range(3):
         center = point(land, seed)
-        plane = slice_2d(land, center, points=5, seed=seed)
-        assert plane.alpha[2] == plane.beta[2] == 0
-        row = min(land.chunk(center), 5)  # as many at once as the slice takes: a batch of products may round otherwise
-        assert plane.loss[2, 2] == land.loss(center.expand(row, -1))[0]
-        torch.testing.assert_close(plane.loss[2, 2], land.loss(center), rtol=1e-14, atol=0)
-    digits = slice_2d(DIGITS, point(DIGITS), points=3)
-    assert digits.loss[1, 1] == DIGITS.loss(point(DIGITS))
+        plane = slice_2d(land, center, points=11, seed=seed, tolerance=tolerance)
+        assert plane.alpha[5] == plane.beta[5] == 0
+        # Batched products, and a tanh written as a sigmoid, round otherwise.
+        torch.testing.assert_close(plane.loss[5, 5], land.loss(center), rtol=1e-13, atol=0)
     assert slice_2d(QUADRATIC, point(QUADRATIC), points=3).loss[1, 1] == QUADRATIC.loss(point(QUADRATIC))
 
 
@@ -257,6 +257,110 @@ def test_a_projection_is_the_nearest_point_and_its_distance():
         np.testing.assert_allclose(float(distance[row]) ** 2, square[0], rtol=1e-10)
 
 
+# From few evaluations
+
+
+def trained(activation, dtype=torch.float32, steps=40):
+    """A network on the digits after some steps of gradient descent, and its parameters."""
+    land = MLP(hidden=(32, 32), activation=activation)
+    return land, run(land, OPTIMIZERS["gd"](lr=0.5), land.start(dtype=dtype)[0], steps).final
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {activation: trained(activation) for activation in ("tanh", "relu")}
+
+
+@pytest.mark.parametrize(
+    ("activation", "tolerance", "most"),
+    [("tanh", 1e-2, 105), ("tanh", 1e-3, 313), ("relu", 2e-2, 313)],
+)
+@pytest.mark.parametrize("log", [False, True])
+def test_the_true_error_is_at_most_the_stated_one(networks, activation, tolerance, most, log):
+    land, center = networks[activation]
+    exact = slice_2d(land, center, points=31)
+    quick = slice_2d(land, center, points=31, tolerance=tolerance, log=log)
+    assert exact.error == 0
+    assert exact.evaluations == 31**2
+    assert quick.evaluations <= most
+    a, b = (exact.loss.log(), quick.loss.log()) if log else (exact.loss, quick.loss)
+    assert (
+        (a - b).abs().max() <= quick.error <= tolerance * (a.max() - a.min()) * 1.01
+    )  # its own range is a little wider
+    for i, j in ((0, 0), (0, -1), (-1, 0), (-1, -1), (15, 15)):  # points of every level
+        torch.testing.assert_close(quick.loss[i, j], exact.loss[i, j], rtol=1e-6, atol=0)  # float32
+    assert (quick.loss - exact.loss).abs().max() > 0  # it did interpolate
+
+
+def test_what_is_no_smooth_function_is_computed_point_by_point():
+    """|x - 1/3| has a kink that no polynomial of these degrees follows: the estimate must not settle."""
+    land = LANDSCAPES["formula"](expression="abs(x - 1/3) + y^2")
+    center = torch.zeros(2, dtype=torch.float64)
+    plane = slice_2d(land, center, AXES, normalize="none", points=41, tolerance=1e-3)
+    exact = slice_2d(land, center, AXES, normalize="none", points=41)
+    assert plane.error == 0
+    assert plane.evaluations > 41**2  # the levels were tried first
+    assert torch.equal(plane.loss, exact.loss)
+
+
+def test_losses_that_are_not_finite_are_kept_as_they_are():
+    land = LANDSCAPES["formula"](expression="log(x + y)")
+    center = torch.full((2,), 0.5, dtype=torch.float64)
+    for tolerance in (None, 1e-3):
+        plane = slice_2d(land, center, AXES, normalize="none", points=21, tolerance=tolerance)
+        x, y = 0.5 + plane.alpha[:, None], 0.5 + plane.beta[None]
+        expected = torch.log(x + y)
+        torch.testing.assert_close(plane.loss, expected, equal_nan=True)
+        assert 0 < int(plane.loss.isfinite().sum()) < plane.loss.numel()
+
+
+def test_a_polynomial_is_found_at_the_first_level():
+    """The quadratic on a window of its own, from 81 + 24 values."""
+    center = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    land = LANDSCAPES["quadratic"](kappa=7.0)
+    window = ((-1.0, 3.0), (0.5, 1.0))
+    plane = slice_2d(land, center, AXES, normalize="none", window=window, points=31, tolerance=1e-8)
+    assert plane.evaluations == 105
+    assert plane.window == window
+    a, b = plane.alpha[:, None], plane.beta[None, :]
+    torch.testing.assert_close(plane.loss, ((1 + a) ** 2 + 7 * (2 + b) ** 2) / 2, rtol=1e-12, atol=0)
+
+
+def test_each_level_draws_the_whole_picture(networks):
+    land, center = networks["tanh"]
+    planes = list(slicing(land, center, points=41, tolerance=1e-5))
+    drawn = [plane for plane in planes if plane.error]
+    assert drawn[0].loss.isfinite().all()
+    errors = list(dict.fromkeys(plane.error for plane in drawn))
+    assert len(errors) >= 2
+    assert errors[-1] < errors[0]
+    assert all(later.evaluations > plane.evaluations or later.error != plane.error for plane, later in pairwise(planes))
+
+
+@pytest.mark.parametrize("tolerance", [None, 1e-3])
+def test_workers_change_no_bit_of_a_large_network(networks, tolerance):
+    land, center = networks["tanh"]
+    alone = slice_2d(land, center, points=17, tolerance=tolerance)
+    with ThreadPoolExecutor(2) as pool:
+        threaded = slice_2d(land, center, points=17, tolerance=tolerance, executor=pool)
+    assert torch.equal(alone.loss, threaded.loss)
+    assert alone.error == threaded.error
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_size_of_a_chunk_changes_rounding_alone(networks, activation):
+    land, center = networks[activation]
+    center = center.double()
+    directions = normalize(random_directions(land.layout, center, 2, 1), center, land.layout, "filter")
+    points = torch.rand(11, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    evaluate = land.on_plane(center, directions)
+    whole = evaluate(points)
+    for size in (1, 3, 8):
+        torch.testing.assert_close(
+            torch.cat([evaluate(part) for part in points.split(size)]), whole, rtol=1e-14, atol=0
+        )
+
+
 # As it grows
 
 
@@ -307,6 +411,9 @@ def test_an_abandoned_slice_cancels_its_rows():
         ({"points": 1}, "points = 1 is not allowed: it must be a whole number of at least 2."),
         ({"points": 5.0}, "points = 5.0 is not allowed: it must be a whole number of at least 2."),
         ({"span": 0.0}, "span = 0.0 is not allowed: it must be positive."),
+        ({"tolerance": 0.0}, "tolerance = 0.0 is not allowed: it must be positive, or None to compute every point."),
+        ({"window": ((0.0, 1.0), (1.0, 1.0))},
+         "window = ((0.0, 1.0), (1.0, 1.0)) is not allowed: each axis needs finite ends, the lower one first."),
         ({"span": float("nan")}, "span = nan is not allowed: it must be positive."),
         ({"span": float("inf")}, "span = inf is not allowed: it must be positive."),
         ({"directions": "pca"}, "directions = 'pca' is not allowed: it must be 'random' or a tensor (2, dim)."),
