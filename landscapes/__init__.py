@@ -4,6 +4,7 @@ from landscapes.curvature import Eigenpairs, sharpness, top_eigenpairs
 from landscapes.landscape import Block, Landscape, Layout
 from landscapes.module import ModuleLandscape, from_module
 from landscapes.networks import MLP, Network
+from landscapes.quantities import QUANTITIES, Quantity
 from landscapes.setting import Setting, setting, settings
 from landscapes.slices import Plane, slice_2d, slicing
 from landscapes.supervised import Supervised
@@ -50,6 +51,7 @@ LANDSCAPES: dict[str, type[Landscape]] = {
 __all__ = [
     "LANDSCAPES",
     "MLP",
+    "QUANTITIES",
     "Block",
     "Eigenpairs",
     "Formula",
@@ -58,6 +60,7 @@ __all__ = [
     "ModuleLandscape",
     "Network",
     "Plane",
+    "Quantity",
     "Setting",
     "Supervised",
     "Surface",

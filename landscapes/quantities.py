@@ -34,11 +34,11 @@ class Quantity:
 def _held_out(landscape: Landscape) -> str | None:
     if isinstance(landscape, Supervised) and landscape.test_set(torch.empty(0, dtype=torch.float64)) is not None:
         return None
-    return "it has no test samples: choose a share of samples to hold out"
+    return "there are no test samples (choose a share of samples to hold out)"
 
 
 def _classes(landscape: Landscape) -> str | None:
-    return None if isinstance(landscape, Supervised) and landscape.classes else "it has no classes"
+    return None if isinstance(landscape, Supervised) and landscape.classes else "there are no classes"
 
 
 def _test_loss(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
@@ -96,7 +96,7 @@ def quantity(name: str, landscape: Landscape) -> Quantity:
         raise ValueError(f"quantity = {name!r} is not allowed: it must be one of {', '.join(QUANTITIES)}.")
     refusal = QUANTITIES[name].offers(landscape)
     if refusal is not None:
-        raise ValueError(f"{landscape.name} has no {name}: {refusal}.")
+        raise ValueError(f"{landscape.name} has no {name} here: {refusal}.")
     return QUANTITIES[name]
 
 

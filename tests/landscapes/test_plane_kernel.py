@@ -62,7 +62,7 @@ def test_other_data_than_the_training_set():
     land = MLP(hidden=(40,), test_share=0.3)
     center, directions = plane(land)
     inputs, targets = land.test_set(center)
-    ours = land.scored_on_plane(land.accuracy, center, directions, inputs, targets)(POINTS)
+    ours = land.scored_on_plane(land.accuracy, center, directions, (inputs, targets))(POINTS)
     expected = [land.accuracy(land.outputs(one, inputs), targets) for one in center + POINTS @ directions]
     torch.testing.assert_close(ours, torch.stack(expected))
 
@@ -75,3 +75,12 @@ def test_parameters_that_overflow_give_what_the_network_gives():
     ours = land.on_plane(center, directions)(points)
     expected = torch.stack([land.loss(center + one @ directions) for one in points])
     assert ours.isfinite().tolist() == expected.isfinite().tolist() == [False, True, False]
+
+
+def test_weight_decay_counts_at_every_point():
+    land, plain = (MLP(hidden=(40,), weight_decay=weight) for weight in (0.3, 0.0))
+    center, directions = plane(land)
+    where = center + POINTS @ directions
+    ours = land.on_plane(center, directions)(POINTS)
+    expected = torch.stack([plain.loss(one) + 0.15 * (one**2).sum() for one in where])
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=0)
