@@ -1,6 +1,6 @@
 """Where we move: losses over flat parameter vectors, and their geometry around a point."""
 
-from landscapes.curvature import Eigenpairs, sharpness, top_eigenpairs
+from landscapes.curvature import Eigenpairs, eigenpairs, sharpness, top_eigenpairs
 from landscapes.landscape import Block, Landscape, Layout
 from landscapes.module import ModuleLandscape, from_module
 from landscapes.networks import MLP, Network
@@ -64,6 +64,7 @@ __all__ = [
     "Setting",
     "Supervised",
     "Surface",
+    "eigenpairs",
     "from_module",
     "setting",
     "settings",

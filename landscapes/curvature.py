@@ -19,6 +19,8 @@ from landscapes.landscape import Landscape
 DENSE_DIM = 24  # up to here the whole Hessian costs less than an iteration
 _START_NOISE = 0.02  # keeps a warm start from settling on the second eigenvector
 
+Operator = Callable[[Tensor], Tensor]  # v -> A v, (..., dim) -> (..., dim)
+
 
 class Eigenpairs(NamedTuple):
     """The k largest eigenvalues, in falling order. Runs at non-finite parameters or with a non-finite Hessian hold NaN."""
@@ -59,27 +61,52 @@ def top_eigenpairs(
     start: Tensor | None = None,
     seed: int = 0,
     batch: Tensor | None = None,
+    extra: int = 0,
 ) -> Eigenpairs:
-    """As `sharpness`, with residuals and cost."""
-    dim = landscape.dim
+    """As `sharpness`, with residuals and cost, and up to `extra` further pairs to start from another time."""
     landscape._check(params, batch)
+    # An eigen-solver raises for a whole batch if one matrix is not finite: dead runs sit at zero meanwhile.
+    alive = torch.isfinite(params).all(-1, keepdim=True)
+    operator = landscape.hessian_operator(torch.where(alive, params, 0), batch)
+    return eigenpairs(operator, params, k, tol, start=start, seed=seed, extra=extra)
+
+
+def eigenpairs(
+    operator: Operator,
+    like: Tensor,
+    k: int = 1,
+    tol: float = 1e-6,
+    *,
+    start: Tensor | None = None,
+    seed: int = 0,
+    extra: int = 0,
+) -> Eigenpairs:
+    """The k largest eigenvalues of any symmetric operator (..., dim) -> (..., dim), one matrix for each run.
+
+    `like` (..., dim) says how many runs there are, in which dtype and where; runs whose row is not finite hold NaN. Up to
+    `extra` further pairs follow the k, without a tolerance: to start from another time. The rest is as in `sharpness`.
+    """
+    dim = like.shape[-1]
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= dim:
         raise ValueError(f"k = {k} is not allowed: it must be from 1 to the landscape's dimension, {dim}.")
     if not tol > 0:
         raise ValueError(f"tol = {tol} is not allowed: it must be positive.")
-    lead = params.shape[:-1]
+    lead = like.shape[:-1]
     if start is not None and (start.ndim < 2 or (*start.shape[:-2], start.shape[-1]) != (*lead, dim)):
         shape = ", ".join(map(str, (*lead, "j", dim)))
         raise ValueError(f"start has shape {tuple(start.shape)}: earlier eigenvectors are of shape ({shape}).")
-    flat = params.reshape(-1, dim)
+    flat = like.reshape(-1, dim)
     dead = ~torch.isfinite(flat).all(-1)
-    # An eigen-solver raises for a whole batch if one matrix is not finite: dead runs sit at zero meanwhile.
-    operator = landscape.hessian_operator(torch.where(dead[:, None], 0, flat), batch)
+
+    def product(vectors: Tensor) -> Tensor:
+        return operator(vectors.reshape(like.shape)).reshape(flat.shape)
+
     if dim <= DENSE_DIM:
-        pairs = _dense(operator, flat, k)
+        pairs = _dense(product, flat, min(k + extra, dim))
     else:
-        pairs = _lanczos(operator, _first_vectors(flat, start, k, seed), tol)
+        pairs = _lanczos(product, _first_vectors(flat, start, k, seed), k, min(k + extra, dim), tol)
     dead |= ~torch.isfinite(pairs.values).all(-1)
+    k = pairs.values.shape[-1]
     values = pairs.values.masked_fill(dead[:, None], torch.nan)
     vectors = pairs.vectors.masked_fill(dead[:, None, None], torch.nan)
     residuals = pairs.residuals.masked_fill(dead[:, None], torch.nan)
@@ -88,7 +115,7 @@ def top_eigenpairs(
     )
 
 
-def _dense(operator: Callable[[Tensor], Tensor], flat: Tensor, k: int) -> Eigenpairs:
+def _dense(operator: Operator, flat: Tensor, k: int) -> Eigenpairs:
     dim = flat.shape[-1]
     columns = [operator(unit.expand_as(flat)) for unit in torch.eye(dim, dtype=flat.dtype, device=flat.device)]
     hessian = torch.stack(columns, dim=-1)  # (runs, dim, dim)
@@ -100,39 +127,40 @@ def _dense(operator: Callable[[Tensor], Tensor], flat: Tensor, k: int) -> Eigenp
 
 
 def _first_vectors(flat: Tensor, start: Tensor | None, k: int, seed: int) -> Tensor:
-    """Orthonormal vectors (runs, k, dim): the first along `start`, the others at random."""
+    """Orthonormal vectors (runs, at least k, dim): the first ones along `start`, the others at random."""
+    warm = 0 if start is None else min(start.shape[-2], flat.shape[-1])
     # Drawn on the CPU, so that every device starts from the same numbers.
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(k, flat.shape[-1], generator=generator, dtype=torch.float64).to(flat)
+    noise = torch.randn(max(k, warm), flat.shape[-1], generator=generator, dtype=torch.float64).to(flat)
     block = (noise / noise.norm(dim=-1, keepdim=True)).expand(len(flat), *noise.shape)
     if start is not None:
-        warm = start.to(flat).reshape(flat.shape[0], -1, flat.shape[-1]).sum(1)
-        usable = torch.isfinite(warm).all(-1, keepdim=True) & (warm.norm(dim=-1, keepdim=True) > 0)
-        warm = torch.where(usable, warm, block[:, 0])
-        warm = warm / warm.norm(dim=-1, keepdim=True) + _START_NOISE * block[:, 0]
-        block = torch.cat([warm[:, None], block[:, 1:]], dim=1)
+        given = start.to(flat).reshape(len(flat), -1, flat.shape[-1])[:, :warm]
+        size = given.norm(dim=-1, keepdim=True)
+        usable = torch.isfinite(size) & (size > 0)
+        given = torch.where(usable, given / size + _START_NOISE * block[:, :warm], block[:, :warm])
+        block = torch.cat([given, block[:, warm:]], dim=1)
     return torch.linalg.qr(block.mT).Q.mT
 
 
-def _lanczos(operator: Callable[[Tensor], Tensor], first: Tensor, tol: float) -> Eigenpairs:
-    """Top k eigenpairs from a Krylov space grown until every run has converged; first (runs, k, dim), orthonormal.
+def _lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -> Eigenpairs:
+    """The top `count` eigenpairs from a Krylov space grown until the first k of every run have converged.
 
-    The space grows from a band of k vectors, one product at a time (Ruhe 1979, Math. Comp. 33): one vector alone would find
+    The space grows from a band of vectors, first (runs, at least k, dim), orthonormal, one product at a time (Ruhe 1979, Math. Comp. 33): one vector alone would find
     each eigenvalue once, however often it is repeated.
     """
-    runs, k, dim = first.shape
+    runs, band, dim = first.shape
     epsilon = torch.finfo(first.dtype).eps
     goal = max(tol, 40 * epsilon)
     most = min(dim, 150 + 50 * k)
     basis = list(first.unbind(1))
-    coefficients = first.new_zeros(runs, k, 0)  # column j: the image of basis vector j, in the basis
+    coefficients = first.new_zeros(runs, band, 0)  # column j: the image of basis vector j, in the basis
     broken = torch.zeros(runs, dtype=torch.bool, device=first.device)
     while True:
         m = coefficients.shape[-1] + 1
         image = operator(basis[m - 1])
         broken = broken | ~torch.isfinite(image).all(-1)
         image = torch.where(broken[:, None], 0, image)
-        span = torch.stack(basis, dim=1)  # (runs, at most m + k - 1, dim)
+        span = torch.stack(basis, dim=1)  # (runs, at most m + band - 1, dim)
         image, column = _orthogonal(image, span)
         size = image.norm(dim=-1)
         grows = int(len(basis) < dim)
@@ -143,8 +171,8 @@ def _lanczos(operator: Callable[[Tensor], Tensor], first: Tensor, tol: float) ->
         scale = values.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(first.dtype).tiny)
         if grows:
             coefficients[:, -1, -1] = size
-        residuals = (coefficients[:, m:] @ small).norm(dim=1).flip(-1)[:, :k]
-        done = m >= k and bool((residuals <= goal * scale).all())
+        residuals = (coefficients[:, m:] @ small).norm(dim=1).flip(-1)[:, :count]
+        done = m >= max(count, band) and bool((residuals[:, :k] <= goal * scale).all())
         if done or m == most:
             break
         if grows:
@@ -156,14 +184,14 @@ def _lanczos(operator: Callable[[Tensor], Tensor], first: Tensor, tol: float) ->
                 coefficients[:, -1, -1] = torch.where(spent, 0, size)
             basis.append(image / image.norm(dim=-1, keepdim=True))
     if not done and m < dim:
-        worst = float((residuals / scale).max())
+        worst = float((residuals[:, :k] / scale).max())
         warnings.warn(
             f"Lanczos stopped after {m} products at a relative residual of {worst:.1e}; {goal:.1e} was asked for.",
             RuntimeWarning,
             stacklevel=4,
         )
-    vectors = torch.einsum("rmk,rmd->rkd", small.flip(-1)[:, :, :k], span[:, :m])
-    return Eigenpairs(values.flip(-1)[:, :k].masked_fill(broken[:, None], torch.nan), vectors, residuals, m)
+    vectors = torch.einsum("rmk,rmd->rkd", small.flip(-1)[:, :, :count], span[:, :m])
+    return Eigenpairs(values.flip(-1)[:, :count].masked_fill(broken[:, None], torch.nan), vectors, residuals, m)
 
 
 def _orthogonal(image: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:

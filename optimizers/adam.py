@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscapes import setting
-from optimizers.adaptive import quotient
+from optimizers.adaptive import averaged_threshold, divisor, quotient
 from optimizers.optimizer import (
     Optimizer,
     Oracle,
@@ -18,6 +18,7 @@ from optimizers.optimizer import (
     ema,
     epsilon_setting,
     moved,
+    over,
     step_size_setting,
 )
 
@@ -33,6 +34,8 @@ class AdaMax(Optimizer):
     )
     reference = "Kingma and Ba 2014, arXiv:1412.6980, section 7.1"
     verified = "torch.optim.Adamax"
+    preconditions = True
+    scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     lr: Value = step_size_setting(2e-3)
     beta1: Value = decay_rate(0.9, r"\beta_1", "Memory of the gradient.")
     beta2: Value = decay_rate(0.999, r"\beta_2", "Memory of the largest gradient.")
@@ -51,6 +54,13 @@ class AdaMax(Optimizer):
         direction = mean / largest.masked_fill(largest == 0, 1)  # an eps of 1e-60 is zero in float32
         return moved(params, direction, self.lr / (1 - self.beta1**steps)), (steps, mean, largest)
 
+    def preconditioner(self, state: State) -> Tensor | None:
+        steps, _, largest = state
+        return largest.masked_fill(largest == 0, 1) if steps else None
+
+    def preconditioned_threshold(self) -> Value | None:
+        return averaged_threshold(self.lr, self.beta1)
+
 
 @dataclass(frozen=True)
 class NAdam(Optimizer):
@@ -65,6 +75,8 @@ class NAdam(Optimizer):
     )
     reference = "Dozat 2016, ICLR workshop"
     verified = "torch.optim.NAdam"
+    preconditions = True
+    scaled_threshold = "2(1+β₁)/((1−β₁)(1+2β₁)η)"
     lr: Value = step_size_setting(2e-3)
     beta1: Value = decay_rate(0.9, r"\beta_1", "Memory of the gradient.")
     beta2: Value = decay_rate(0.999, r"\beta_2", "Memory of the squared gradient.")
@@ -86,6 +98,14 @@ class NAdam(Optimizer):
         look = mean * (ahead / (1 - product * ahead)) + grad * ((1 - now) / (1 - product))
         direction = quotient(look, square / (1 - self.beta2**steps), self.eps)
         return moved(params, direction, self.lr), (steps, mean, square, product)
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        steps, _, square, _ = state
+        return divisor(square / (1 - self.beta2**steps), self.eps) if steps else None
+
+    def preconditioned_threshold(self) -> Value | None:
+        """At the momentum beta1, which the growing one approaches."""
+        return over(2 * (1 + self.beta1), self.lr * (1 - self.beta1) * (1 + 2 * self.beta1))
 
     def _momentum(self, step: int) -> Value:
         return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.psi))

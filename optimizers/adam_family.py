@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscapes import setting
-from optimizers.adaptive import _Moments, quotient
+from optimizers.adaptive import _Moments, averaged_threshold, decayed_threshold, quotient
 from optimizers.optimizer import (
     Optimizer,
     Oracle,
@@ -254,6 +254,8 @@ class ADOPT(_Moments):
         r"v \leftarrow \beta_2 v + (1 - \beta_2) g^2"
     )
     reference = "Taniguchi et al. 2024, arXiv:2411.02853"
+    preconditions = True
+    scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     verified = "pytorch_optimizer.ADOPT with the paper's bound and no decay at the first call"
     beta2: Value = decay_rate(0.9999, r"\beta_2", "Memory of the squared gradient.")
     eps: Value = epsilon_setting(1e-6, above_zero=True)
@@ -269,13 +271,23 @@ class ADOPT(_Moments):
         grad = oracle(params).grad
         if steps == 0:
             return params, (1, mean, grad * grad)
-        size = square.sqrt().clamp_min(torch.finfo(grad.dtype).tiny).clamp(min=self.eps)
-        scaled = grad / size
+        scaled = grad / self._size(square)
         if self.clip:
             scaled = scaled.clamp(-(steps**0.25), steps**0.25)
         mean = ema(mean, scaled, self.beta1)
         params = decoupled_decay(params, self.lr, self.weight_decay)
         return moved(params, mean, self.lr), (steps + 1, mean, ema(square, grad * grad, self.beta2))
+
+    def _size(self, square: Tensor) -> Tensor:
+        return square.sqrt().clamp_min(torch.finfo(square.dtype).tiny).clamp(min=self.eps)
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        """The divisor of the next step: the state holds none before this gradient's square has come in."""
+        steps, _, square = state
+        return self._size(square) if steps else None
+
+    def preconditioned_threshold(self) -> Value | None:
+        return decayed_threshold(averaged_threshold(self.lr, self.beta1), self.lr, self.weight_decay)
 
 
 @dataclass(frozen=True)

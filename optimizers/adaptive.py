@@ -21,6 +21,7 @@ from optimizers.optimizer import (
     epsilon_setting,
     is_zero,
     moved,
+    over,
     step_size_setting,
     weight_decay_setting,
 )
@@ -34,6 +35,22 @@ def quotient(direction: Tensor, square: Tensor, eps: Value | Tensor) -> Tensor:
     return direction / (size.masked_fill(size == 0, 1) if guarded else size)
 
 
+def divisor(square: Tensor, eps: Value | Tensor) -> Tensor:
+    """What `quotient` divides by, and 1 where both parts vanish."""
+    size = square.sqrt() + eps
+    return size.masked_fill(size == 0, 1)
+
+
+def averaged_threshold(lr: Value, beta1: Value) -> Value:
+    """For steps lr * m with m = beta1 m + (1 - beta1) g: heavy ball's threshold, at its step size lr * (1 - beta1)."""
+    return over(2 * (1 + beta1), lr * (1 - beta1))
+
+
+def decayed_threshold(threshold: Value, lr: Value, weight_decay: Value) -> Value:
+    """The threshold where w also shrinks by the share lr * weight_decay: -1 stays the first root to leave the circle."""
+    return threshold * (1 - lr * weight_decay / 2)
+
+
 @dataclass(frozen=True)
 class AdaGrad(Optimizer):
     name, label = "adagrad", "AdaGrad"
@@ -43,6 +60,8 @@ class AdaGrad(Optimizer):
     )
     reference = "Duchi, Hazan and Singer 2011, JMLR 12"
     verified = "torch.optim.Adagrad"
+    preconditions = True
+    scaled_threshold = "2/η"
     lr: Value = setting(
         1e-2, 0.0, 1e4, log=True, scale=(1e-5, 10.0), label="Step size", symbol=r"\eta", help="How far one step goes."
     )
@@ -61,6 +80,13 @@ class AdaGrad(Optimizer):
         lr = self.lr if is_zero(self.decay) else self.lr / (1 + steps * self.decay)
         return moved(params, quotient(grad, total, self.eps), lr), (steps + 1, total)
 
+    def preconditioner(self, state: State) -> Tensor | None:
+        steps, total = state
+        return divisor(total, self.eps) * (1 + (steps - 1) * self.decay) if steps else None
+
+    def preconditioned_threshold(self) -> Value | None:
+        return over(2, self.lr) if is_zero(self.weight_decay) else None
+
 
 @dataclass(frozen=True)
 class AdaGradNorm(Optimizer):
@@ -69,19 +95,28 @@ class AdaGradNorm(Optimizer):
     equation = r"B \leftarrow B + \|g\|^2, \quad w \leftarrow w - \eta\, \frac{g}{\sqrt{B}}, \quad B_0 = b_0^2"
     reference = "Ward, Wu and Bottou 2018, arXiv:1806.01811"
     verified = "the paper's equations, written out in the tests"
+    preconditions = True
+    scaled_threshold = "2/η"
     lr: Value = step_size_setting(1.0)
     b0: Value = setting(
         0.1, 0.0, 1e6, low_open=True, log=True, scale=(1e-3, 10.0), symbol="b_0", help="Where the divisor starts."
     )
 
     def init(self, params: Tensor) -> State:
-        return (torch.zeros_like(params[..., :1]) + self.b0**2,)
+        return 0, torch.zeros_like(params[..., :1]) + self.b0**2
 
     def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
-        (total,) = state
+        steps, total = state
         grad = oracle(params).grad
         total = torch.add(total, (grad * grad).sum(-1, keepdim=True))
-        return moved(params, quotient(grad, total, 0.0), self.lr), (total,)
+        return moved(params, quotient(grad, total, 0.0), self.lr), (steps + 1, total)
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        steps, total = state
+        return divisor(total, 0.0) if steps else None
+
+    def preconditioned_threshold(self) -> Value | None:
+        return over(2, self.lr)
 
 
 @dataclass(frozen=True)
@@ -91,6 +126,8 @@ class RMSProp(Optimizer):
     equation = r"v \leftarrow a v + (1-a) g^2, \quad w \leftarrow w - \eta\, \frac{g}{\sqrt{v} + \epsilon}"
     reference = "Tieleman and Hinton 2012, lecture 6.5; centered: Graves 2013, arXiv:1308.0850"
     verified = "torch.optim.RMSprop"
+    preconditions = True
+    scaled_threshold = "2(1+μ)/η"
     lr: Value = setting(
         1e-2, 0.0, 1e4, log=True, scale=(1e-5, 10.0), label="Step size", symbol=r"\eta", help="How far one step goes."
     )
@@ -102,20 +139,30 @@ class RMSProp(Optimizer):
 
     def init(self, params: Tensor) -> State:
         zero = torch.zeros_like(params)
-        return zero, zero, zero
+        return 0, zero, zero, zero
 
     def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
-        square, mean, velocity = state
+        steps, square, mean, velocity = state
         grad = coupled_decay(params, oracle(params).grad, self.weight_decay)
         square = ema(square, grad * grad, self.a)
-        spread = square
         if self.centered:
             mean = ema(mean, grad, self.a)
-            spread = torch.addcmul(square, mean, mean, value=-1).clamp_min(0)  # a variance may round below zero
-        direction = quotient(grad, spread, self.eps)
+        direction = quotient(grad, self._spread(square, mean), self.eps)
         if not is_zero(self.momentum):
             direction = velocity = torch.add(velocity * self.momentum, direction)
-        return moved(params, direction, self.lr), (square, mean, velocity)
+        return moved(params, direction, self.lr), (steps + 1, square, mean, velocity)
+
+    def _spread(self, square: Tensor, mean: Tensor) -> Tensor:
+        if not self.centered:
+            return square
+        return torch.addcmul(square, mean, mean, value=-1).clamp_min(0)  # a variance may round below zero
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        steps, square, mean, _ = state
+        return divisor(self._spread(square, mean), self.eps) if steps else None
+
+    def preconditioned_threshold(self) -> Value | None:
+        return over(2 * (1 + self.momentum), self.lr) if is_zero(self.weight_decay) else None
 
 
 @dataclass(frozen=True)
@@ -130,21 +177,30 @@ class Adadelta(Optimizer):
     )
     reference = "Zeiler 2012, arXiv:1212.5701"
     verified = "torch.optim.Adadelta"
+    preconditions = True
+    scaled_threshold = "2/η"
     lr: Value = step_size_setting(1.0)
     r: Value = decay_rate(0.9, "r", "Memory of the squared gradients and steps.")
     eps: Value = epsilon_setting(1e-6, above_zero=True)
 
     def init(self, params: Tensor) -> State:
         zero = torch.zeros_like(params)
-        return zero, zero
+        return 0, zero, zero
 
     def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
-        grads, steps = state
+        count, grads, steps = state
         grad = oracle(params).grad
         grads = ema(grads, grad * grad, self.r)
         direction = quotient(grad * (steps + self.eps).sqrt(), grads + self.eps, 0.0)
         steps = ema(steps, direction * direction, self.r)
-        return moved(params, direction, self.lr), (grads, steps)
+        return moved(params, direction, self.lr), (count + 1, grads, steps)
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        count, grads, steps = state
+        return divisor(grads + self.eps, 0.0) / divisor(steps + self.eps, 0.0) if count else None
+
+    def preconditioned_threshold(self) -> Value | None:
+        return over(2, self.lr)
 
 
 @dataclass(frozen=True)
@@ -192,6 +248,11 @@ class _Moments(Optimizer):
         zero = torch.zeros_like(params)
         return 0, zero, zero, zero
 
+    def moments_preconditioner(self, state: State, debias: bool = True) -> Tensor | None:
+        """sqrt(square / c2) + eps of the last step."""
+        steps, _, _, peak = state
+        return divisor(peak / (1 - self.beta2**steps) if debias else peak, self.eps) if steps else None
+
     def adam_step(
         self, params: Tensor, grad: Tensor, state: State, *, keep_peak: bool = False, debias: bool = True
     ) -> tuple[Tensor, State]:
@@ -226,6 +287,8 @@ class Adam(_Moments):
     equation = r"w \leftarrow w - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}"
     reference = "Kingma and Ba 2014, arXiv:1412.6980"
     verified = "torch.optim.Adam"
+    preconditions = True
+    scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     predicts = True
     weight_decay: Value = weight_decay_setting()
 
@@ -235,6 +298,12 @@ class Adam(_Moments):
     def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
         grad = coupled_decay(params, oracle(params).grad, self.weight_decay)
         return self.adam_step(params, grad, state)
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        return self.moments_preconditioner(state)
+
+    def preconditioned_threshold(self) -> Value | None:
+        return averaged_threshold(self.lr, self.beta1) if is_zero(self.weight_decay) else None
 
 
 @dataclass(frozen=True)
@@ -246,6 +315,8 @@ class AdamW(_Moments):
     )
     reference = "Loshchilov and Hutter 2017, arXiv:1711.05101"
     verified = "torch.optim.AdamW"
+    preconditions = True
+    scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     predicts = True
     weight_decay: Value = weight_decay_setting(1e-2, "decoupled: w shrinks by the share ηλ at each step")
 
@@ -255,6 +326,12 @@ class AdamW(_Moments):
     def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
         grad = oracle(params).grad
         return self.adam_step(decoupled_decay(params, self.lr, self.weight_decay), grad, state)
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        return self.moments_preconditioner(state)
+
+    def preconditioned_threshold(self) -> Value | None:
+        return decayed_threshold(averaged_threshold(self.lr, self.beta1), self.lr, self.weight_decay)
 
 
 @dataclass(frozen=True)
@@ -272,9 +349,17 @@ class AMSGrad(_Moments):
     )
     reference = "Reddi, Kale and Kumar 2018, arXiv:1904.09237"
     verified = "torch.optim.Adam(amsgrad=True)"
+    preconditions = True
+    scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     debias: bool = setting(True, help="Correct both averages for their start at zero.")
     weight_decay: Value = weight_decay_setting()
 
     def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
         grad = coupled_decay(params, oracle(params).grad, self.weight_decay)
         return self.adam_step(params, grad, state, keep_peak=True, debias=self.debias)
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        return self.moments_preconditioner(state, self.debias)
+
+    def preconditioned_threshold(self) -> Value | None:
+        return averaged_threshold(self.lr, self.beta1) if is_zero(self.weight_decay) else None

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from landscapes import setting
+from optimizers.adaptive import averaged_threshold, decayed_threshold
 from optimizers.optimizer import (
     Optimizer,
     Oracle,
@@ -48,6 +49,8 @@ class AdaHessian(Optimizer):
         r"{\left(v / (1 - \beta_2^t)\right)^{k/2} + \epsilon}"
     )
     reference = "Yao et al. 2020, arXiv:2006.00719"
+    preconditions = True
+    scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     verified = "pytorch_optimizer.AdaHessian, given the same estimates of the diagonal"
     lr: Value = setting(
         0.15, 0.0, 1e4, log=True, scale=(1e-5, 10.0), label="Step size", symbol=r"\eta", help="How far one step goes."
@@ -70,10 +73,23 @@ class AdaHessian(Optimizer):
         mean = ema(mean, oracle(params).grad, self.beta1)
         curvature = self._curvature(params, oracle)
         square = ema(square, curvature * curvature, self.beta2)
-        size = (square / (1 - self.beta2**steps)) ** (self.k / 2) + self.eps
+        size = self._size(steps, square)
         size = size.masked_fill((size == 0) & (mean == 0), 1)  # 0 / 0: where nothing has been felt, nothing moves
         params = decoupled_decay(params, self.lr, self.weight_decay)
         return moved(params, mean / size, self.lr / (1 - self.beta1**steps)), (steps, mean, square)
+
+    def _size(self, steps: int, square: Tensor) -> Tensor:
+        return (square / (1 - self.beta2**steps)) ** (self.k / 2) + self.eps
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        steps, _, square = state
+        if not steps:
+            return None
+        size = self._size(steps, square)
+        return size.masked_fill(size == 0, 1)
+
+    def preconditioned_threshold(self) -> Value | None:
+        return decayed_threshold(averaged_threshold(self.lr, self.beta1), self.lr, self.weight_decay)
 
     def _curvature(self, params: Tensor, oracle: Oracle) -> Tensor:
         if self.exact:

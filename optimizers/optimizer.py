@@ -116,6 +116,8 @@ class Optimizer(Declared, Stepper):
     verified: ClassVar[str] = ""  # the implementation, not ours, that the tests compare 100 steps with
     tolerance: ClassVar[float] = 1e-12  # to which they agree in float64
     threshold: ClassVar[str] = ""  # stability_threshold() as people write it, without weight decay
+    preconditions: ClassVar[bool] = False  # does it divide its momentum by a diagonal kept in the state?
+    scaled_threshold: ClassVar[str] = ""  # preconditioned_threshold() as people write it, without weight decay
     on_points: ClassVar[str] = ""  # for rules of whole tensors: what they reduce to on two plain coordinates
     lr: Value = setting(
         1e-3, 0.0, 1e4, log=True, scale=(1e-5, 10.0), label="Step size", symbol=r"\eta", help="How far one step goes."
@@ -137,6 +139,24 @@ class Optimizer(Declared, Stepper):
 
     def thresholds(self, steps: int) -> list[float] | None:
         threshold = self.stability_threshold()
+        return None if threshold is None else [float(threshold)] * steps
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        """The diagonal P (..., dim) of the last step w - lr * P^-1 m, bias-corrected; None before the first step.
+
+        Only rules that precondition have one (see `preconditions`).
+        """
+        return None
+
+    def preconditioned_threshold(self) -> Value | None:
+        """The largest eigenvalue of P^-1/2 H P^-1/2 at which the rule converges on a quadratic once P has settled.
+
+        None where no such number exists (Cohen et al. 2022, arXiv:2207.14484).
+        """
+        return None
+
+    def preconditioned_thresholds(self, steps: int) -> list[float] | None:
+        threshold = self.preconditioned_threshold()
         return None if threshold is None else [float(threshold)] * steps
 
     @property

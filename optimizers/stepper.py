@@ -58,6 +58,14 @@ class Stepper(ABC):
         """The stability threshold at each of `steps` steps (see Optimizer.stability_threshold); None where there is none."""
 
     @abstractmethod
+    def preconditioner(self, state: State) -> Tensor | None:
+        """The diagonal P (..., dim) by which the rule divided its last momentum; None where it has none (yet)."""
+
+    @abstractmethod
+    def preconditioned_thresholds(self, steps: int) -> list[float] | None:
+        """As `thresholds`, on the eigenvalues of P^-1/2 H P^-1/2 (see Optimizer.preconditioned_threshold)."""
+
+    @abstractmethod
     def planned(self, steps: int, rehearse: Rehearsal) -> Stepper:
         """The same, told how many steps it will make; called once before a run."""
 

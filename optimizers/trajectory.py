@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -16,10 +17,13 @@ from torch import Tensor
 
 from landscapes import Landscape
 from optimizers.optimizer import Evaluation, Oracle, Spent, State
-from optimizers.probes import Memory, Moment, measured, unmeasured
+from optimizers.probes import Memory, Moment, Probe, check, measured, unmeasured
 from optimizers.stepper import Rehearsal, Stepper
 
 One = TypeVar("One")
+
+
+Drawn = list[Tensor | None]  # each rule's batch (b,); the same object where the rules share it
 
 
 class Iterate(NamedTuple):
@@ -32,6 +36,8 @@ class Iterate(NamedTuple):
     poison: Tensor  # (N, ...), 0 while a run is finite, NaN ever after
     states: tuple[State, ...]
     spent: tuple[Spent, ...]  # so far, by each run of each rule
+    drawn: Drawn  # each rule's batch of this step
+    noise: tuple[torch.Generator, ...]  # where each rule's random numbers of this step come from
 
     @property
     def alive(self) -> Tensor:
@@ -57,7 +63,7 @@ class Trajectory:
     step: Tensor  # (R,)
     loss: Tensor  # (R, ...), NaN from the step on at which a run diverged
     grad_norm: Tensor  # (R, ...), likewise
-    probes: dict[str, Tensor]  # each (R, ...), NaN where not measured
+    probes: dict[str, Tensor]  # each (R, ...), or (R, ..., m) for one of m entries; NaN where not measured
     params: Tensor  # (P, ..., dim), frozen where a run diverged
     params_step: Tensor  # (P,)
     diverged_at: Tensor  # (...): the first step whose parameters or loss were not finite, -1 if none
@@ -101,7 +107,7 @@ def iterate(
     _check(landscape, optimizers, starts)
     rules = [rule.to(one) for rule, one in zip(optimizers, starts, strict=True)]
     params = _spread(rules, landscape, starts)
-    states = [rule.init(own) for rule, own in zip(rules, params.unbind(), strict=True)]
+    states: list[State] = [rule.init(own) for rule, own in zip(rules, params.unbind(), strict=True)]
     spent = [Spent() for _ in rules]
     noise = [torch.Generator().manual_seed(one) for one in seeds]
     batches = _batches(landscape, batch_size, sampling, seeds)
@@ -113,21 +119,29 @@ def iterate(
         with untracked:
             loss, grad = _evaluate(landscape, params, drawn)
             poison = torch.add(poison, loss, alpha=0)
-        yield Iterate(step, params, loss, grad, poison, tuple(states), tuple(spent))
+        now = Iterate(step, params, loss, grad, poison, tuple(states), tuple(spent), drawn, tuple(noise))
+        yield now
         with untracked:
-            moved = []
-            for index, (point, own_loss, own_grad) in enumerate(
-                zip(params.unbind(), loss.unbind(), grad.unbind(), strict=True)
-            ):
-                known = point, Evaluation(own_loss, own_grad)
-                oracle = Oracle(landscape, drawn[index], noise[index], spent[index], known)
-                new, states[index] = rules[index].step(point, states[index], oracle)
-                moved.append(new)
-                spent[index] = oracle.spent
-            # One rule keeps its storage, which element-wise work on long batches depends on (see _spread).
-            together = torch.stack(moved) if len(moved) > 1 else moved[0].unsqueeze(0)
+            together, states, spent = _advanced(landscape, rules, now, noise)
             poison = torch.add(poison, together.sum(-1), alpha=0)
             params = together.where((poison == 0).unsqueeze(-1), params)
+
+
+def _advanced(
+    landscape: Landscape, rules: Sequence[Stepper], now: Iterate, noise: Sequence[torch.Generator]
+) -> tuple[Tensor, list[State], list[Spent]]:
+    """Parameters (N, ..., dim), states and costs after the step that the rules take from `now`."""
+    moved, states, spent = [], [], []
+    for index, (point, loss, grad) in enumerate(
+        zip(now.params.unbind(), now.loss.unbind(), now.grad.unbind(), strict=True)
+    ):
+        oracle = Oracle(landscape, now.drawn[index], noise[index], now.spent[index], (point, Evaluation(loss, grad)))
+        new, state = rules[index].step(point, now.states[index], oracle)
+        moved.append(new)
+        states.append(state)
+        spent.append(oracle.spent)
+    # One rule keeps its storage, which element-wise work on long batches depends on (see _spread).
+    return torch.stack(moved) if len(moved) > 1 else moved[0].unsqueeze(0), states, spent
 
 
 def _each(given: One | Sequence[One], count: int, kind: type, name: str) -> list[One]:
@@ -171,9 +185,6 @@ def _spread(rules: Sequence[Stepper], landscape: Landscape, starts: Sequence[Ten
     return params.contiguous()
 
 
-Drawn = list[Tensor | None]  # each rule's batch (b,); the same object where the rules share it
-
-
 def _evaluate(landscape: Landscape, params: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
     """Loss and gradient of all rules, together where that is faster (see Landscape.chunk)."""
     if params.numel() <= landscape.chunk(params) * landscape.dim:
@@ -194,7 +205,7 @@ def run(
     start: Tensor | Sequence[Tensor] | None = None,
     steps: int = 1000,
     seed: int | Sequence[int] = 0,
-    probes: Sequence[str] = (),
+    probes: Sequence[str | Probe] = (),
     record_every: int = 1,
     batch_size: int | None = None,
     *,
@@ -207,7 +218,7 @@ def run(
     start: (..., dim), by default the landscape's own first start. Several rules (a sequence of N) add a dimension N in
     front of the start's; each does what it would do alone, from its own start and seed where sequences of N are given. Records every `record_every`-th step and the last one;
     probes every `probe_every` and parameters every `params_every` steps (both by default as often as the rest; multiples
-    of record_every). Tensor-valued hyper-parameters (..., 1) broadcast against the start, one run each. Raises ValueError
+    of record_every). A probe is a name of PROBES or an instance with settings of its own. Tensor-valued hyper-parameters (..., 1) broadcast against the start, one run each. Raises ValueError
     or TypeError for what does not fit; a run that diverges is not an error.
     """
     *_, trajectory = running(
@@ -223,7 +234,7 @@ def running(
     start: Tensor | Sequence[Tensor] | None = None,
     steps: int = 1000,
     seed: int | Sequence[int] = 0,
-    probes: Sequence[str] = (),
+    probes: Sequence[str | Probe] = (),
     record_every: int = 1,
     batch_size: int | None = None,
     *,
@@ -252,13 +263,14 @@ def running(
             raise ValueError(
                 f"{name} = {value} is not allowed: it must be a multiple of record_every = {record_every}."
             )
-    kinds = measured(list(probes))
+    kinds = measured(probes)
     memories: dict[str, Memory] = dict.fromkeys(kinds)
     alone = isinstance(optimizer, Stepper)
     rules = [optimizer] if isinstance(optimizer, Stepper) else list(optimizer)
     starts = _each(start, len(rules), Tensor, "start")
     seeds = _each(seed, len(rules), int, "seed")
     _check(landscape, rules, starts)
+    check(list(kinds.values()), landscape, rules)
 
     def rehearsing(own_start: Tensor, own_seed: int) -> Rehearsal:
         def rehearse(one: Stepper) -> Tensor:
@@ -271,24 +283,25 @@ def running(
         return rehearse
 
     rules = [
-        rule.planned(steps, rehearsing(own_start, own_seed))
+        rule.planned(steps, rehearsing(own_start, own_seed)).to(own_start)
         for rule, own_start, own_seed in zip(rules, starts, seeds, strict=True)
     ]
     record = _Record(kinds, alone)
+    values: dict[str, Tensor] = {}  # of the last recorded step; the first one is measured
     reported = time.monotonic()
     for now in iterate(landscape, rules, starts, seed=seeds, batch_size=batch_size, sampling=sampling):
         last = now.step == steps
         if record_every > 1:
             record.count(now)
         if now.step % record_every == 0 or last:
-            values = {}
-            for name, probe in kinds.items():
-                if now.step % probe_every == 0 or last:
-                    moment = Moment(landscape, now.step, now.params, now.loss, now.grad)
+            if now.step % probe_every == 0 or last:
+                moment = _moment(landscape, rules, now)
+                for name, probe in kinds.items():
                     measurement, memories[name] = probe.measure(moment, memories[name])
-                    values[name] = measurement.where(now.alive, torch.nan)
-                else:
-                    values[name] = unmeasured(now.loss)
+                    alive = now.alive.unsqueeze(-1) if measurement.ndim > now.alive.ndim else now.alive
+                    values[name] = measurement.where(alive, torch.nan)
+            else:
+                values = {name: unmeasured(value) for name, value in values.items()}
             record.add(now, values, keep_params=now.step % params_every == 0 or last)
         due = now.step and now.step % report_every == 0 and time.monotonic() - reported >= report_after
         if last or due:
@@ -296,6 +309,17 @@ def running(
             reported = time.monotonic()
         if last:
             return
+
+
+def _moment(landscape: Landscape, rules: Sequence[Stepper], now: Iterate) -> Moment:
+    @cache
+    def update() -> Tensor:
+        ahead, _, _ = _advanced(landscape, rules, now, [generator.clone_state() for generator in now.noise])
+        return ahead - now.params
+
+    return Moment(
+        landscape, tuple(rules), now.states, now.step, now.params, now.loss, now.grad, tuple(now.drawn), update
+    )
 
 
 class _Record:

@@ -63,6 +63,16 @@ class Wrapper(Declared, Stepper):
     def thresholds(self, steps: int) -> list[float] | None:
         return None
 
+    def inner_state(self, state: State) -> State:
+        """The inner stepper's part of the state."""
+        return state
+
+    def preconditioner(self, state: State) -> Tensor | None:
+        return self.inner.preconditioner(self.inner_state(state))
+
+    def preconditioned_thresholds(self, steps: int) -> list[float] | None:
+        return None
+
     def planned(self, steps: int, rehearse: Rehearsal) -> Self:
         return changed(self, inner=self.inner.planned(steps, rehearse))
 
@@ -79,10 +89,20 @@ class Scheduled(Wrapper):
         return f"{self.inner.title}, {self.schedule.label.lower()}"
 
     def thresholds(self, steps: int) -> list[float] | None:
-        if not isinstance(self.inner, Optimizer) or self.schedule.rehearses or self.inner.stability_threshold() is None:
+        return self._along(steps, lambda rule: rule.stability_threshold())
+
+    def preconditioned_thresholds(self, steps: int) -> list[float] | None:
+        return self._along(steps, lambda rule: rule.preconditioned_threshold())
+
+    def _along(self, steps: int, threshold: Callable[[Optimizer], Value | None]) -> list[float] | None:
+        """The rule's threshold at each step size of the schedule."""
+        if not isinstance(self.inner, Optimizer) or self.schedule.rehearses or threshold(self.inner) is None:
             return None
         factors = self.schedule.factors(steps, _no_norms).tolist()
-        return [float(self.inner.scaled(factor).stability_threshold() or math.inf) for factor in factors]
+        return [float(threshold(self.inner.scaled(factor)) or math.inf) for factor in factors]
+
+    def inner_state(self, state: State) -> State:
+        return state[-1]
 
     def planned(self, steps: int, rehearse: Rehearsal) -> Self:
         """Computes the factors of the run's steps; a schedule of two passes makes its rehearsal here."""
@@ -167,6 +187,9 @@ class Lookahead(Wrapper):
 
     def init(self, params: Tensor) -> State:
         return 0, params, self.inner.init(params)
+
+    def inner_state(self, state: State) -> State:
+        return state[-1]
 
     def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
         steps, slow, inner_state = state

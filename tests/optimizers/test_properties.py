@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 import optimizers
 from landscapes import LANDSCAPES, MLP, Landscape, settings
 from landscapes.setting import Choice, Number
-from optimizers import OPTIMIZERS, Optimizer, Oracle, Spent, iterate, run
+from optimizers import OPTIMIZERS, SCHEDULES, Evaluation, Optimizer, Oracle, Scheduled, Spent, iterate, run
 
 QUADRATIC = LANDSCAPES["quadratic"](kappa=10.0, angle=0.4)
 ROSENBROCK = LANDSCAPES["rosenbrock"]()
@@ -185,6 +185,82 @@ def test_the_stability_threshold_exists_all_over_the_range(kind):
         if isinstance(one, Number):
             ends = [end for end, is_open in ((one.low, one.low_open), (one.high, one.high_open)) if not is_open]
             assert all(not math.isnan(kind(**{name: end}).stability_threshold()) for end in ends)
+
+
+PRECONDITIONED = [kind for kind in OPTIMIZERS.values() if kind.preconditions]
+every_preconditioned = pytest.mark.parametrize("kind", PRECONDITIONED, ids=lambda kind: kind.name)
+
+
+@every_preconditioned
+@pytest.mark.parametrize("beta1", [0.0, 0.5, 0.9])
+def test_the_preconditioned_threshold_is_where_stability_ends(kind, beta1):
+    """With a constant P: eps or the start of the sum of squares is 1, beside which gradients of 1e-30 are nothing."""
+    frozen = {"eps": 1.0, "b0": 1.0, "beta1": beta1, "momentum": beta1, "psi": 1e6, "weight_decay": 0.0}
+    rule = kind(**{name: value for name, value in frozen.items() if name in settings(kind)}, lr=0.1)
+    if kind.name == "adahessian":  # its P is the curvature itself: eps alone leaves a power of it near 1
+        rule = dataclasses.replace(rule, exact=True, k=1e-9)
+    scale = 2.0 if kind.name == "adahessian" else 1.0  # P = curvature^0 + eps
+    below, above = (swing(rule, factor * scale * rule.preconditioned_threshold()) for factor in (0.98, 1.02))
+    assert below[-1] < 1e-3 * below[0]
+    assert above.max() > 1e3 * above[0]  # until the gradients are felt in P, which stops the growth
+
+
+def swing(rule, curvature):
+    """|w| along a run from 1e-30 on a parabola."""
+    start = torch.tensor([0.0, 1e-30], dtype=torch.float64)
+    return run(LANDSCAPES["quadratic"](kappa=curvature), rule, start, 1500, record_every=50).params[:, 1].abs()
+
+
+@every_preconditioned
+def test_the_preconditioner_is_what_a_settled_step_is_divided_by(kind):
+    """Under a constant gradient g every average is g, and the step is lr g / P."""
+    grad = torch.tensor([0.3, -2.0], dtype=torch.float64)
+
+    class Constant(Oracle):
+        def __call__(self, params):
+            return Evaluation((params * grad).sum(-1), grad)
+
+        def hvp(self, params, vectors):
+            return 3.0 * vectors
+
+    weight_decay = {"weight_decay": 0.0} if "weight_decay" in settings(kind) else {}
+    flags = {"exact": True} if kind.name == "adahessian" else {}
+    rule = kind(lr=1e-3, **weight_decay, **flags)
+    params = torch.zeros(2, dtype=torch.float64)
+    state = rule.init(params)
+    assert rule.preconditioner(state) is None
+    for _ in range(3000):
+        before = params
+        params, state = rule.step(params, state, Oracle.__new__(Constant))
+    # Momenta are averages, and sums still grow by a share of 1e-3 a step.
+    momentum = rule.values().get("momentum", 0.0)
+    expected = rule.lr * grad / rule.preconditioner(state) / (1 - momentum)
+    torch.testing.assert_close(before - params, expected, rtol=2e-3, atol=0)
+
+
+def test_a_preconditioned_threshold_follows_the_schedule():
+    rule = OPTIMIZERS["adam"](lr=0.1, beta1=0.5)
+    assert rule.preconditioned_thresholds(3) == [60.0] * 3
+    halved = Scheduled(inner=rule, schedule=SCHEDULES["linear"]())
+    factors = SCHEDULES["linear"]().factors(4, lambda: None).tolist()
+    expected = [60.0 / factor if factor else math.inf for factor in factors]
+    assert halved.preconditioned_thresholds(4) == pytest.approx(expected)
+    assert OPTIMIZERS["gd"]().preconditioned_thresholds(3) is None
+    assert OPTIMIZERS["adam"](weight_decay=0.1).preconditioned_thresholds(3) is None
+
+
+@pytest.mark.parametrize("name", ["adamw", "adahessian", "adopt"])
+def test_decoupled_decay_lowers_the_preconditioned_threshold(name):
+    kind = OPTIMIZERS[name]
+    plain, decayed = kind(lr=0.5, weight_decay=0.0), kind(lr=0.5, weight_decay=0.8)
+    assert decayed.preconditioned_threshold() == pytest.approx(0.8 * plain.preconditioned_threshold())
+
+
+def test_adamw_with_decay_is_stable_up_to_its_threshold():
+    rule = OPTIMIZERS["adamw"](lr=0.1, eps=1.0, weight_decay=2.0)
+    below, above = (swing(rule, factor * rule.preconditioned_threshold()) for factor in (0.98, 1.02))
+    assert below[-1] < 1e-3 * below[0]
+    assert above.max() > 1e3 * above[0]
 
 
 @dataclasses.dataclass(frozen=True)
