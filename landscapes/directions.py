@@ -17,7 +17,7 @@ def random_directions(layout: Layout, like: Tensor, count: int, seed: int) -> Te
     return torch.stack(rows).to(like)
 
 
-def normalize(directions: Tensor, params: Tensor, layout: Layout, how: str) -> Tensor:
+def normalize(directions: Tensor, params: Tensor, layout: Layout, how: str, *, ignore_biases: bool = True) -> Tensor:
     """Directions (count, dim) rescaled against params (dim,).
 
     "filter" (Li et al. 2018, arXiv:1712.09913, sect. 4): each filter, that is each output row of a weight, gets the norm
@@ -36,7 +36,7 @@ def normalize(directions: Tensor, params: Tensor, layout: Layout, how: str) -> T
     own, out = layout.unpack(params), {}
     for name, block in layout.unpack(directions).items():  # (count, *shape)
         if block.ndim <= 2 and not plain:
-            out[name] = torch.zeros_like(block)
+            out[name] = torch.zeros_like(block) if ignore_biases else own[name].expand_as(block)
         else:
             kept = 2 if how == "filter" and block.ndim > 2 else 1  # leading dimensions that a norm does not sum over
             out[name] = _matched(block, own[name], dims=block.ndim - kept)

@@ -58,6 +58,7 @@ def slice_2d(
     points: int = 51,
     seed: int = 0,
     *,
+    ignore_biases: bool = True,
     quantity: str = "loss",
     window: Window | None = None,
     tolerance: float | None = None,
@@ -78,7 +79,7 @@ def slice_2d(
     """
     stream = slicing(
         landscape, center, directions, normalize, span, points, seed,
-        quantity=quantity, window=window, tolerance=tolerance, log=log, executor=executor,
+        ignore_biases=ignore_biases, quantity=quantity, window=window, tolerance=tolerance, log=log, executor=executor,
     )  # fmt: skip
     *_, plane = stream
     return plane
@@ -93,6 +94,7 @@ def slicing(
     points: int = 51,
     seed: int = 0,
     *,
+    ignore_biases: bool = True,
     quantity: str = "loss",
     window: Window | None = None,
     tolerance: float | None = None,
@@ -109,7 +111,9 @@ def slicing(
         raise ValueError(
             f"tolerance = {tolerance} is not allowed: it must be positive, or None to compute every point."
         )
-    plane = _blank(landscape, center, directions, normalize, _window(span, window), points, seed)
+    _check_center(landscape, center)
+    pair = _pair(landscape, center, directions, normalize, seed, ignore_biases)
+    plane = _blank(center, pair, _window(span, window), points)
     survey = _Survey(OnPlaneOf(quantity, landscape, plane.center, plane.directions), executor, shelf)
     if tolerance is not None:
         size = max(_PIECE, landscape.chunk(plane.center))
@@ -188,17 +192,18 @@ def _window(span: float, window: Window | None) -> Window:
     return window
 
 
-def _blank(
-    landscape: Landscape, center: Tensor, directions: str | Tensor, how: str, window: Window, points: int, seed: int
-) -> Plane:
+def _check_center(landscape: Landscape, center: Tensor) -> None:
     if not isinstance(center, Tensor) or not center.is_floating_point() or center.shape != (landscape.dim,):
         raise ValueError(
             f"center must be a floating-point tensor of shape ({landscape.dim},), one point of this landscape."
         )
     if not torch.isfinite(center).all():
         raise ValueError("center has an entry that is not finite: there is no loss around it.")
-    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
-        raise ValueError(f"points = {points!r} is not allowed: it must be a whole number of at least 2.")
+
+
+def _pair(
+    landscape: Landscape, center: Tensor, directions: str | Tensor, how: str, seed: int, ignore_biases: bool
+) -> Tensor:
     if isinstance(directions, str):
         if directions != "random":
             raise ValueError(f"directions = {directions!r} is not allowed: it must be 'random' or a tensor (2, dim).")
@@ -211,9 +216,15 @@ def _blank(
         pair = directions.to(center)
     if not torch.isfinite(pair).all():
         raise ValueError("directions has an entry that is not finite.")
-    pair = normalize(pair, center, landscape.layout, how)
+    pair = normalize(pair, center, landscape.layout, how, ignore_biases=ignore_biases)
     if torch.linalg.matrix_rank(pair.double()) < 2:
         raise ValueError("The two directions are parallel or zero: they span no plane.")
+    return pair
+
+
+def _blank(center: Tensor, pair: Tensor, window: Window, points: int) -> Plane:
+    if isinstance(points, bool) or not isinstance(points, int) or points < 2:
+        raise ValueError(f"points = {points!r} is not allowed: it must be a whole number of at least 2.")
     alpha, beta = (_axis(low, high, points).to(center) for low, high in window)
     return Plane(
         torch.full((points, points), torch.nan, dtype=center.dtype, device=center.device), alpha, beta, center, pair
