@@ -32,7 +32,7 @@ class ScaleInvariant(FiniteSum):
 
     @property
     def layout(self) -> Layout:
-        return Layout.of([("w", (self.features,))])
+        return Layout.of([("w", (1, self.features))])  # one neuron: rules for matrices see its weights as a row
 
     def _draw(self, generator: torch.Generator) -> tuple[Tensor, ...]:
         noise = self.noise * normal(generator, self.samples, self.features)
