@@ -29,9 +29,11 @@ def lands():
 ALL = list(lands())
 
 
-def knowing(fact, *args):
+def knowing(fact, *args, seeds=2):
     """Those of the landscapes that know a fact, as parameters of a test."""
     found = [land for land in ALL if getattr(land, fact)(*(arg(land) for arg in args)) is not None]
+    if seeds == 1:  # what takes long is done with one of the two seeds
+        found = list({land.name: land for land in found}.values())
     assert len(found) >= 2
     return pytest.mark.parametrize(
         "land", found, ids=lambda land: f"{land.name}-{getattr(land, 'seed', '')}".strip("-")
@@ -140,7 +142,7 @@ def test_gradient_flow_keeps_what_is_conserved_and_large_steps_do_not(land):
     torch.testing.assert_close(land.conserved(batch)[1, 0], kept)
 
 
-@knowing("gfs_sharpness", inside)
+@knowing("gfs_sharpness", inside, seeds=1)
 def test_gfs_sharpness_is_the_sharpness_where_the_flow_ends(land):
     starts = land.start(3, seed=1)
     declared = land.gfs_sharpness(starts)
@@ -168,7 +170,7 @@ def test_gradient_descent_is_bounded_below_the_largest_step_only(land):
     assert land.largest_step(start.expand(2, 3, -1)).shape == (2, 3)
 
 
-@knowing("bias_target")
+@knowing("bias_target", seeds=1)
 def test_gradient_flow_takes_the_predictor_to_the_bias_target(land):
     start, goal = land.start()[0], land.bias_target()
     # Where there is no minimum the direction comes closer as one over the logarithm of time: the flow on log L is that fast.

@@ -223,7 +223,9 @@ def test_the_norm_of_scale_invariant_weights_grows_by_the_square_of_each_step(na
 def test_projecting_momentum_keeps_the_norm_from_growing():
     land = LANDSCAPES["scale_invariant"](noise=0.3, length=1.0)
     plain, projected = (
-        run(land, OPTIMIZERS[name](lr=0.1, momentum=column([0.9, 0.0])), steps=600, batch_size=1, record_every=600).final
+        run(
+            land, OPTIMIZERS[name](lr=0.1, momentum=column([0.9, 0.0])), steps=600, batch_size=1, record_every=600
+        ).final
         for name in ("heavy_ball", "sgdp")
     )
     ratio = plain.norm(dim=-1) / projected.norm(dim=-1)
