@@ -59,6 +59,6 @@ app = st.App(
     routes=[
         Route("/readyz", ready),
         Route("/scripts/plotly.min.js", plotly_script),
-        Mount("/scripts", StaticFiles(directory=HERE / "assets")),
+        Mount("/scripts/{version}", StaticFiles(directory=HERE / "assets")),
     ],
 )

@@ -1,7 +1,7 @@
 """`python -m benchmarks`: every benchmark, one after the other, each with a small table."""
 
-from benchmarks import latency, trajectories
+from benchmarks import latency, playback, trajectories
 
-for benchmark in (trajectories, latency):
+for benchmark in (trajectories, latency, playback):
     benchmark.main()
     print()

@@ -18,7 +18,7 @@ from optimizers.sharpness_aware import GAM, SAM, AcceleratedGAM, GradientRegular
 from optimizers.sign import Lion, SignDescent
 from optimizers.stepper import Stepper
 from optimizers.sweep import Sweep, sweep, sweeping, swept
-from optimizers.trajectory import Counts, Iterate, Trajectory, iterate, run, running
+from optimizers.trajectory import Counts, Iterate, Trajectory, iterate, planned, run, running
 from optimizers.tune import Tuned, tune
 from optimizers.wrappers import (
     ClipNorm,
@@ -116,6 +116,7 @@ __all__ = [
     "composed",
     "iterate",
     "layers",
+    "planned",
     "run",
     "running",
     "sweep",

@@ -228,6 +228,35 @@ def run(
     return trajectory
 
 
+def planned(
+    landscape: Landscape,
+    optimizers: Sequence[Stepper],
+    start: Tensor | Sequence[Tensor],
+    steps: int,
+    seed: int | Sequence[int] = 0,
+    batch_size: int | None = None,
+    sampling: str = "epochs",
+) -> list[Stepper]:
+    """Rules told how long their run is: `run` does this itself, who calls `iterate` does it first for rules with a schedule."""
+
+    def rehearsing(own_start: Tensor, own_seed: int) -> Rehearsal:
+        def rehearse(one: Stepper) -> Tensor:
+            rehearsal = run(
+                landscape, one, own_start, steps, own_seed,
+                batch_size=batch_size, params_every=steps, sampling=sampling,
+            )  # fmt: skip
+            return rehearsal.grad_norm[:-1].movedim(0, -1)
+
+        return rehearse
+
+    starts = _each(start, len(optimizers), Tensor, "start")
+    seeds = _each(seed, len(optimizers), int, "seed")
+    return [
+        rule.planned(steps, rehearsing(own_start, own_seed)).to(own_start)
+        for rule, own_start, own_seed in zip(optimizers, starts, seeds, strict=True)
+    ]
+
+
 def running(
     landscape: Landscape,
     optimizer: Stepper | Sequence[Stepper],
@@ -271,21 +300,7 @@ def running(
     seeds = _each(seed, len(rules), int, "seed")
     _check(landscape, rules, starts)
     check(list(kinds.values()), landscape, rules)
-
-    def rehearsing(own_start: Tensor, own_seed: int) -> Rehearsal:
-        def rehearse(one: Stepper) -> Tensor:
-            rehearsal = run(
-                landscape, one, own_start, steps, own_seed,
-                batch_size=batch_size, params_every=steps, sampling=sampling,
-            )  # fmt: skip
-            return rehearsal.grad_norm[:-1].movedim(0, -1)
-
-        return rehearse
-
-    rules = [
-        rule.planned(steps, rehearsing(own_start, own_seed)).to(own_start)
-        for rule, own_start, own_seed in zip(rules, starts, seeds, strict=True)
-    ]
+    rules = planned(landscape, rules, starts, steps, seeds, batch_size, sampling)
     record = _Record(kinds, alone)
     values: dict[str, Tensor] = {}  # of the last recorded step; the first one is measured
     reported = time.monotonic()

@@ -14,11 +14,14 @@ import streamlit as st
 _ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
+# The scripts import each other, so that one digest stands for all of them: in the address it outwits old caches.
+_VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_ASSETS.glob("*.js")))).hexdigest()[:12]
+
+
 def _loader(script: str, export: str) -> str:
-    """A component's script: loads the file once and hands over. The content's hash in the address outwits old caches."""
-    digest = hashlib.sha256((_ASSETS / script).read_bytes()).hexdigest()[:12]
+    """A component's script: loads the file once and hands over."""
     return f"""
-const script = import(new URL("scripts/{script}?{digest}", document.baseURI).href);
+const script = import(new URL("scripts/{_VERSION}/{script}", document.baseURI).href);
 export default function (component) {{
   let left = false, cleanup = null;
   script.then((module) => {{ if (!left) cleanup = module.{export}(component); }});

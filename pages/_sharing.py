@@ -30,6 +30,7 @@ def controls(experiment: Experiment) -> list[str]:
         "land",
         "rule",
         "tune",
+        "around",
         "data",
         *(["start"] if experiment.start is not None else []),
         *view.keys,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -16,11 +17,14 @@ from pages._controls import machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from ravine import Experiment, Result
+from ravine.basins import NAMED, Basins, basins
 from ravine.experiment import VIEWS, offered
 from ravine.outcome import MEANING, OUTCOMES, outcome
-from ravine.picture import descend_view, number, surface_field
+from ravine.picture import BASIN_COLORS, descend_view, number, surface_field
+from ravine.surroundings import ASPECTS
 
 VIEW = "descend"
+_OFF = "Off"
 
 
 def surface_controls(experiment: Experiment) -> Surface:
@@ -175,8 +179,11 @@ def laboratory(surface: Surface, field: str, machine: dict[str, Any]) -> None:
     with question:
         hidden = to_predict(result)
     with picture:
-        packet = descend_view(result, field, only_start=hidden)
-        components.canvas(f"{VIEW} canvas", packet, on_start_change=_clicked)
+        canvas = st.container()  # drawn last, above what says how
+        wanted, found = ((), None) if hidden else extras(experiment)
+        packet = descend_view(result, field, only_start=hidden, wanted=wanted, basins=found)
+        with canvas:
+            components.canvas(f"{VIEW} canvas", packet, on_start_change=_clicked)
         reproduced(result)
     with side:
         link_column, data_column = st.columns(2)
@@ -192,6 +199,34 @@ def laboratory(surface: Surface, field: str, machine: dict[str, Any]) -> None:
             )  # fmt: skip
             _tuned(experiment)
     show(VIEW, experiment)
+
+
+def extras(experiment: Experiment) -> tuple[Sequence[str], Basins | None]:
+    """What to draw around the present step, and the basins of one of the runs."""
+    if not visible("around"):
+        return (), None
+    left, right = st.columns([2.4, 1], gap="medium")
+    meanings = "; ".join(f"**{name}**: {text}" for name, text in ASPECTS.items())
+    wanted = left.pills(
+        "Around the present step", list(ASPECTS), selection_mode="multi", key=f"{VIEW} around", format_func=str.capitalize,
+        help=f"Seen from above only. {meanings}. Arrows of the gradient and ellipses show a direction or a shape, not a size.",
+    )  # fmt: skip
+    titles = [f"{place}. {one.title}" for place, one in enumerate(experiment.optimizers, start=1)]
+    chosen = right.selectbox(
+        "Basins of attraction", [_OFF, *titles], key=f"{VIEW} basins",
+        help="Runs one rule from a hundred starts; color and shape say where each ends, a cross that it diverges.",
+    )  # fmt: skip
+    if chosen not in titles:
+        return wanted, None
+    found = basins(experiment, experiment.optimizers[titles.index(chosen)])
+    said = [
+        f'<span style="color:{BASIN_COLORS[group]}">■</span> {count} end '
+        + (f"near ({number(float(x))}, {number(float(y))})" if group < NAMED else "at further places")
+        for group, count, (x, y) in found.places()
+    ]
+    died = int((found.group < 0).sum())
+    right.markdown("<br>".join(said + ([f"× {died} diverge"] if died else [])), unsafe_allow_html=True)
+    return wanted, found
 
 
 def start_controls(start: tuple[float, float]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,17 @@ from numpy.typing import NDArray
 from landscapes import Plane, Surface
 from optimizers import Stepper, Trajectory
 from ravine.experiment import Experiment
+from ravine.surroundings import largest_curvature, surroundings
 
 if TYPE_CHECKING:  # figures, which Result calls, shares the palette and the grid with this module
+    from ravine.basins import Basins
     from ravine.result import Result
 
 # Okabe and Ito 2008, Color Universal Design: told apart with any colour vision, in the order of contrast on Cividis.
 COLORS = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7")
+# Basins of attraction, largest first: none is a color of a run on the default page.
+BASIN_COLORS = ("#0072B2", "#E69F00", "#F0E442", "#9A6FB0", "#6B8E23", "#A0522D", "#888888")
+_NOTHING: Mapping[str, Any] = {}
 GRID = 151  # points per axis at which a closed-form surface is drawn
 Floats = NDArray[np.floating[Any]]
 
@@ -80,15 +85,23 @@ def _field(
     return identity, _pack({"id": identity} | header, [z])
 
 
-def descend_view(result: Result, field: str, *, only_start: bool = False) -> bytes:
+def descend_view(
+    result: Result,
+    field: str,
+    *,
+    only_start: bool = False,
+    wanted: Collection[str] = (),
+    basins: Basins | None = None,
+) -> bytes:
     """The packet of the paths on a surface, side by side at equal steps or at equal evaluations of the oracle.
 
-    With `only_start` it tells nothing of what happens after the start.
+    With `only_start` it tells nothing of what happens after the start. `wanted` names surroundings of each step.
     """
     experiment, path = result.experiment, result.trajectory
     axis, rows = _compared(path, by_cost=experiment.axis == "evaluations")
     if only_start:
-        axis, rows = axis[:1], rows[:1]
+        axis, rows, wanted, basins = axis[:1], rows[:1], (), None
+    around = surroundings(result, wanted)
     runs, blocks = [], []
     for index, (rule, color) in enumerate(zip(experiment.optimizers, COLORS, strict=False)):
         own = rows[:, index]
@@ -99,7 +112,21 @@ def descend_view(result: Result, field: str, *, only_start: bool = False) -> byt
             lost = path.loss[own, index].isnan().nonzero()
             runs[-1]["diverged"] = int(axis[lost[0]]) if len(lost) else None
         blocks += [path.params[own, index, 0], path.params[own, index, 1], path.loss[own, index]]
-    return _view(experiment, field, axis, runs, blocks, start=experiment.start, unit=experiment.axis.removesuffix("s"))
+        blocks += [path.grad_norm[own, index]]
+        blocks += [column for values in around.values() for column in values[own, index].unbind(-1)]
+    more: dict[str, Any] = {"overlays": list(around)}
+    if "stability" in around:
+        assert isinstance(experiment.landscape, Surface)
+        curvature = largest_curvature(experiment.landscape)
+        more["sharpness"] = len(curvature)
+        blocks.append(curvature.flatten())
+    if basins is not None:
+        more["basins"] = [
+            {"at": at, "group": group, "color": BASIN_COLORS[max(group, 0)]}
+            for at, group in zip(basins.starts.tolist(), basins.group.tolist(), strict=True)
+        ]
+    unit = experiment.axis.removesuffix("s")
+    return _view(experiment, field, axis, runs, blocks, start=experiment.start, unit=unit, more=more)
 
 
 def _compared(path: Trajectory, *, by_cost: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,7 +153,7 @@ def slice_view(result: Result, field: str) -> bytes:
     furthest = float(distance.max()) or 1.0
     rule = result.experiment.optimizers[0]
     run = _run(rule, COLORS[0], int(path.diverged_at), coordinates[-1])
-    blocks = [coordinates[:, 0], coordinates[:, 1], loss, distance / furthest]
+    blocks = [coordinates[:, 0], coordinates[:, 1], loss, distance / furthest, path.grad_norm[kept]]
     return _view(result.experiment, field, path.params_step, [run], blocks, fade=True)
 
 
@@ -153,6 +180,7 @@ def _view(
     start: tuple[float, float] | None = None,
     fade: bool = False,
     unit: str = "step",
+    more: Mapping[str, Any] = _NOTHING,
 ) -> bytes:
     header = {
         "field": field,
@@ -165,7 +193,8 @@ def _view(
         "runs": runs,
         "curve": "Loss",
         "fade": fade,
-    }
+        "overlays": [],
+    } | dict(more)
     return _pack(header, [block.cpu().numpy() for block in blocks])
 
 

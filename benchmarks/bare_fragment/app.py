@@ -39,5 +39,5 @@ async def ready(_: Any) -> JSONResponse:
 app = st.App(
     HERE / "page.py",
     lifespan=lifespan,
-    routes=[Route("/readyz", ready), Mount("/scripts", StaticFiles(directory=ROOT / "assets"))],
+    routes=[Route("/readyz", ready), Mount("/scripts/{version}", StaticFiles(directory=ROOT / "assets"))],
 )

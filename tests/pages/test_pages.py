@@ -129,10 +129,11 @@ def test_the_app_opens_on_a_finished_run():
     assert component(app, "descend field").bytes == field
     truth = compute(experiment).trajectory
     assert [run["label"] for run in header["runs"]] == [rule.label for rule in experiment.optimizers]
-    blocks = floats.reshape(len(experiment.optimizers), 3, -1)
+    blocks = floats.reshape(len(experiment.optimizers), 4, -1)
     for index in range(len(experiment.optimizers)):
         np.testing.assert_array_equal(blocks[index, 0], truth.params[:, index, 0].numpy().astype(np.float32))
         np.testing.assert_array_equal(blocks[index, 2], truth.loss[:, index].numpy().astype(np.float32))
+        np.testing.assert_array_equal(blocks[index, 3], truth.grad_norm[:, index].numpy().astype(np.float32))
 
 
 def open_settings(app, number):
@@ -506,7 +507,7 @@ def test_predict_first_hides_the_outcome():
     assert header["rows"] == 1
     assert header["runs"][0]["ended"] == ""
     assert header["runs"][0]["diverged"] is None
-    assert len(floats) == 3
+    assert len(floats) == 4  # the start, its loss and its gradient
     app.button(key="descend predict converges").click().run()
     header, _ = packet(component(app, "descend canvas").bytes)
     assert header["rows"] == 41
@@ -529,3 +530,19 @@ def test_a_page_says_whether_its_link_is_reproduced():
     other = compute(dataclasses.replace(experiment, steps=39)).fingerprint.write()
     app = visit("descend", experiment.to_query() | {"fp": other})
     assert app.info[0].value.startswith("Not reproduced")
+
+
+def test_surroundings_and_basins_are_sent_when_asked_for():
+    experiment = EXAMPLES["descend"]
+    app = visit_link(experiment)
+    header, floats = packet(component(app, "descend canvas").bytes)
+    assert header["overlays"] == []
+    assert "basins" not in header
+    plain = len(floats)
+    app.button_group(key="descend around").set_value(["curvature", "stability"]).run()
+    app.selectbox(key="descend basins").set_value("2. Adam").run()
+    sound(app)
+    header, floats = packet(component(app, "descend canvas").bytes)
+    assert header["overlays"] == ["curvature", "stability"]
+    assert len(floats) == plain + 2 * (3 + 1) * header["rows"] + header["sharpness"] ** 2
+    assert len(header["basins"]) == 100

@@ -167,8 +167,8 @@ def test_paths_are_the_results_numbers(dtype):
     assert header["fade"] is False
     assert header["steps"] == list(range(31))
     assert header["rows"] == 31
-    assert floats.shape == (3 * 3 * 31,)
-    blocks = floats.reshape(3, 3, 31)
+    assert floats.shape == (3 * 4 * 31,)
+    blocks = floats.reshape(3, 4, 31)
     for index, (run, rule) in enumerate(zip(header["runs"], rules, strict=True)):
         np.testing.assert_array_equal(blocks[index, 0], single(path.params[:, index, 0]))
         np.testing.assert_array_equal(blocks[index, 1], single(path.params[:, index, 1]))
@@ -185,7 +185,7 @@ def test_a_diverged_run_says_where():
     header, floats = unpack(descend_view(result, ""))
     assert header["runs"][2]["diverged"] == died
     assert header["runs"][2]["ended"] == f"diverged at step {died}"
-    assert np.isnan(floats.reshape(3, 3, 31)[2, 2, died:]).all()
+    assert np.isnan(floats.reshape(3, 4, 31)[2, 2, died:]).all()
     for index in (0, 1):
         assert header["runs"][index]["diverged"] is None
         x, y = result.trajectory.params[-1, index].tolist()
@@ -201,7 +201,8 @@ def test_a_projected_path_is_the_nearest_point_of_the_plane():
     assert header["fade"] is True
     assert header["steps"] == path.params_step.tolist()
     assert len(header["runs"]) == 1
-    alpha, beta, loss, fade = floats.reshape(4, header["rows"])
+    alpha, beta, loss, fade, slope = floats.reshape(5, header["rows"])
+    np.testing.assert_array_equal(slope, single(path.grad_norm[torch.searchsorted(path.step, path.params_step)]))
     basis = one.directions.numpy().T
     offsets = (path.params - one.center).numpy()
     nearest = np.stack([np.linalg.lstsq(basis, offset, rcond=None)[0] for offset in offsets])
