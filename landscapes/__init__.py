@@ -3,7 +3,7 @@
 from landscapes.curvature import Eigenpairs, eigenpairs, sharpness, top_eigenpairs
 from landscapes.landscape import Block, Landscape, Layout
 from landscapes.module import ModuleLandscape, from_module
-from landscapes.networks import MLP, Network
+from landscapes.networks import CNN, LSTM, MLP, RNN, Network, ResidualCNN, ResidualMLP, Transformer
 from landscapes.quantities import QUANTITIES, Quantity
 from landscapes.setting import Setting, setting, settings
 from landscapes.slices import Plane, slice_2d, slicing
@@ -44,6 +44,12 @@ LANDSCAPES: dict[str, type[Landscape]] = {
         *THEORY_SURFACES,
         Formula,
         MLP,
+        ResidualMLP,
+        CNN,
+        ResidualCNN,
+        Transformer,
+        RNN,
+        LSTM,
         *THEORY,
     )
 }

@@ -50,6 +50,11 @@ def taken(default: int) -> Any:
     )
 
 
+def judged(default: str) -> Any:
+    """The setting of the loss of one sample."""
+    return setting(default, choices=tuple(OBJECTIVES), aliases=("loss",), symbol=r"\ell", help="Loss of one sample.")
+
+
 @dataclass(frozen=True)
 class Supervised(Differentiated):
     """L(w) = mean over samples of objective(outputs(w, x), y) + weight_decay / 2 |w|^2. A kind of it says what its outputs are."""
@@ -57,9 +62,7 @@ class Supervised(Differentiated):
     form: ClassVar[str] = "vector"  # one of FORMS: how the inputs lie
 
     data: str = learns("digits", "vector")
-    objective: str = setting(
-        "cross_entropy", choices=tuple(OBJECTIVES), aliases=("loss",), symbol=r"\ell", help="Loss of one sample."
-    )
+    objective: str = judged("cross_entropy")
     weight_decay: float = setting(
         0.0, 0.0, 10.0, symbol=r"\lambda", label="Weight decay in the loss", help="Adds λ/2 |w|² to the loss."
     )

@@ -1,4 +1,4 @@
-"""The multilayer perceptron: affine layers with a nonlinearity between them."""
+"""Fully connected networks: the multilayer perceptron, and the same with skip connections and normalization."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from landscapes.landscape import Layout
-from landscapes.networks.network import ACTIVATIONS, Network, affine
+from landscapes.networks.layers import ACTIVATIONS, affine, normalized
+from landscapes.networks.network import Network, nonlinearity, normalization
 from landscapes.networks.plane_kernel import PlaneKernel
 from landscapes.setting import setting
 
@@ -27,7 +28,7 @@ class MLP(Network):
     reference = "Cohen et al. 2021, arXiv:2103.00065"
     equation = r"\frac{1}{n}\sum_i \ell\left(W_L\,\phi(\cdots \phi(W_1 x_i + b_1) \cdots) + b_L,\; y_i\right)"
     hidden: tuple[int, ...] = setting((128, 128), 1, 1024, count=6, help="Widths of the hidden layers.")
-    activation: str = setting("tanh", choices=tuple(ACTIVATIONS), symbol=r"\phi", help="Nonlinearity between layers.")
+    activation: str = nonlinearity("tanh")
 
     @cached_property
     def layout(self) -> Layout:
@@ -65,3 +66,64 @@ class MLP(Network):
             yield signal
         last = len(self.hidden) + 1
         yield affine(signal, named[f"W{last}"], named[f"b{last}"])
+
+
+@dataclass(frozen=True)
+class ResidualMLP(Network):
+    """A first layer, blocks of two layers with a skip connection around each, and a last layer.
+
+    Layer k has W_k, b_k and, with normalization, scale_k and shift_k; block j is layers 2j and 2j + 1. Without skip
+    connections it is a plain deep network of the same weights: the contrast of Li et al. 2018.
+    """
+
+    name, label = "residual_mlp", "Residual perceptron"
+    reads = "Take the skip connections away and compare: the slice roughens, and deep networks stop learning."
+    reference = "He et al. 2016, arXiv:1512.03385; Li et al. 2018, arXiv:1712.09913"
+    equation = (
+        r"\frac{1}{n}\sum_i \ell(W_L h_i + b_L,\; y_i),\quad "
+        r"h \leftarrow \phi\left(h + W_{2j+1}\,\phi(W_{2j} h + b_{2j}) + b_{2j+1}\right)"
+    )
+    width: int = setting(32, 1, 512, help="Width of every hidden layer.")
+    blocks: int = setting(4, 1, 12, help="Residual blocks, of two layers each.")
+    skip: bool = setting(True, label="Skip connections", help="Does each block add to what it is given?")
+    norm: str = normalization()
+    activation: str = nonlinearity("relu")
+
+    @property
+    def _hidden(self) -> int:
+        """Layers before the last."""
+        return 1 + 2 * self.blocks
+
+    @cached_property
+    def layout(self) -> Layout:
+        layers = [(self.input_shape[0], self.width), *[(self.width, self.width)] * (self._hidden - 1)]
+        shapes: list[tuple[str, tuple[int, ...]]] = []
+        for index, (fan_in, fan_out) in enumerate(layers, start=1):
+            shapes += [(f"W{index}", (fan_out, fan_in)), (f"b{index}", (fan_out,))]
+            if self.norm != "none":
+                shapes += [(f"scale{index}", (fan_out,)), (f"shift{index}", (fan_out,))]
+        last = self._hidden + 1
+        return Layout.of([*shapes, (f"W{last}", (self.targets, self.width)), (f"b{last}", (self.targets,))])
+
+    @property
+    def widest(self) -> int:
+        return max(*self.input_shape, self.width, self.targets)
+
+    def _signals(self, params: Tensor, inputs: Tensor) -> Iterator[Tensor]:
+        named, act = self.layout.unpack(params), ACTIVATIONS[self.activation]
+        signal = act(self._layer(named, 1, inputs))
+        yield signal
+        for index in range(2, self._hidden, 2):
+            inner = act(self._layer(named, index, signal))
+            yield inner
+            inner = self._layer(named, index + 1, inner)
+            signal = act(signal + inner if self.skip else inner)
+            yield signal
+        last = self._hidden + 1
+        yield affine(signal, named[f"W{last}"], named[f"b{last}"])
+
+    def _layer(self, named: dict[str, Tensor], index: int, signal: Tensor) -> Tensor:
+        signal = affine(signal, named[f"W{index}"], named[f"b{index}"])
+        if self.norm == "none":
+            return signal
+        return normalized(signal, named[f"scale{index}"], named[f"shift{index}"], self.norm, spatial=False)

@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from landscapes.landscape import Block
+from landscapes.networks.layers import ACTIVATIONS, NORMS
 from landscapes.setting import setting
 from landscapes.supervised import Supervised
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "gelu": functional.gelu,
-    "elu": functional.elu,
-    "softplus": functional.softplus,
-    "sigmoid": torch.sigmoid,
-    "linear": lambda x: x,
-}
+INITIALIZATIONS = ("lecun", "he", "xavier", "orthogonal", "mean_field")
 
 _CACHE_BYTES = 2 << 20  # what one evaluation may keep live on a CPU core before it falls out of the cache
 _GPU_SHARE = 4  # on a GPU a chunk may take a quarter of the free memory
 
 
+def nonlinearity(default: str) -> Any:
+    """The setting of what stands between layers."""
+    return setting(default, choices=tuple(ACTIVATIONS), symbol=r"\phi", help="Nonlinearity between layers.")
+
+
+def normalization(choices: tuple[str, ...] = NORMS) -> Any:
+    """The setting of normalization layers."""
+    return setting(
+        "none", choices=choices, label="Normalization",
+        help="Layers that normalize each sample over its features, or each feature over the whole batch.",
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Network(Supervised):
-    """Named weights, of shape (out, in, ...), and biases; a kind of network says what its layers compute.
+    """Named weights, of shape (out, in, ...), biases, and scales and shifts of normalization; a kind says what its layers compute.
 
-    Weights start as gain * N(0, 1) / sqrt(fan_in) (LeCun et al. 1998, Efficient BackProp) and biases at zero.
+    Weights start as gain * N(0, 1) times a scale. "lecun", 1 / sqrt(fan_in) (LeCun et al. 1998, Efficient BackProp), is also
+    the scale of the theory of the neural tangent kernel (Jacot et al. 2018, arXiv:1806.07572). "he" is sqrt(2 / fan_in) (He et al.
+    2015, arXiv:1502.01852), "xavier" sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010, AISTATS). "mean_field" is as
+    "lecun" but 1 / fan_in in the last layer, so that wide networks learn features (Mei et al. 2018, arXiv:1804.06561).
+    "orthogonal" draws orthonormal rows or columns (Saxe et al. 2014, arXiv:1312.6120). Biases and shifts start at zero, scales at one.
     """
 
+    init: str = setting(
+        "lecun",
+        choices=INITIALIZATIONS,
+        label="Initial weights",
+        help="How the scale of the weights follows from the widths.",
+    )
     gain: float = setting(1.0, 0.01, 100.0, log=True, scale=(0.1, 10.0), help="Scale of the initial weights.")
     seed: int = setting(0, 0, 2**31 - 1, help="Seed of the initial weights.")
 
@@ -63,16 +80,29 @@ class Network(Supervised):
         self._check_start(runs, seed, dtype)
         generator = torch.Generator().manual_seed((self.seed + 1_000_003 * seed) % 2**63)
         rows = [torch.empty(0, self.dim, dtype=torch.float64)]
+        last = [block for block in self.layout.blocks if len(block.shape) > 1][-1]
         for _ in range(runs):
-            named = {block.name: self._initial(block, generator) for block in self.layout.blocks}
+            named = {block.name: self._initial(block, generator, block is last) for block in self.layout.blocks}
             rows.append(self.layout.pack(named)[None])
         return torch.cat(rows).to(dtype=dtype, device=device)
 
-    def _initial(self, block: Block, generator: torch.Generator) -> Tensor:
+    def _initial(self, block: Block, generator: torch.Generator, is_last: bool) -> Tensor:
         if len(block.shape) < 2:
-            return torch.zeros(block.shape, dtype=torch.float64)
+            value = 1.0 if block.name.startswith("scale") else 0.0
+            return torch.full(block.shape, value, dtype=torch.float64)
         noise = torch.randn(block.shape, generator=generator, dtype=torch.float64)
-        return self.gain * noise / block.shape[1] ** 0.5
+        places = math.prod(block.shape[2:])
+        fan_in, fan_out = block.shape[1] * places, block.shape[0] * places
+        match self.init:
+            case "orthogonal":
+                return self.gain * _orthonormal(noise.flatten(1)).view(block.shape)
+            case "he":
+                return self.gain * noise * (2 / fan_in) ** 0.5
+            case "xavier":
+                return self.gain * noise * (2 / (fan_in + fan_out)) ** 0.5
+            case "mean_field" if is_last:
+                return self.gain * noise / fan_in
+        return self.gain * noise / fan_in**0.5
 
     def chunk(self, params: Tensor) -> int:
         item = 3 * self.samples * self.widest * params.element_size()
@@ -82,8 +112,9 @@ class Network(Supervised):
         return max(1, _CACHE_BYTES // item)
 
 
-def affine(signal: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """signal (..., n, in) times weight (..., out, in) plus bias (..., out)."""
-    if weight.ndim == 2:
-        return functional.linear(signal, weight, bias)
-    return signal @ weight.mT + bias.unsqueeze(-2)
+def _orthonormal(noise: Tensor) -> Tensor:
+    """A matrix with orthonormal rows, or columns if there are fewer of them, uniform over all such matrices."""
+    tall = noise if len(noise) >= noise.shape[1] else noise.T
+    q, r = torch.linalg.qr(tall)
+    q = q * r.diagonal().sign()  # makes the decomposition unique, so that q is uniform (Mezzadri 2007, Notices AMS 54)
+    return q if len(noise) >= noise.shape[1] else q.T

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscapes.networks.network import ACTIVATIONS
+from landscapes.networks.layers import ACTIVATIONS
 
 _BLOCK_BYTES = 300 << 10  # of one layer's activations: a few of these fit the cache of a core
 _LEAST_BLOCK = 300  # samples; in smaller products the calls themselves would cost

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import ravine.experiment
 import ravine.limits
-from landscapes import LANDSCAPES, MLP, Formula, settings
+from landscapes import LANDSCAPES, MLP, Formula, Landscape, settings
+from landscapes.data import DATA
 from landscapes.expression import ARITY
 from landscapes.setting import Choice, Flag, Integer, Integers, Number, Numbers, Text
 from optimizers import OPTIMIZERS, Optimizer
@@ -55,7 +56,10 @@ def numbers_between(low, high, low_open=False, high_open=False):
     return st.floats(**bounded, exclude_min=low_open, exclude_max=high_open, **floats)
 
 
-def values_of(one):
+OWN_FILES = {name for name, source in DATA.items() if source.large}  # data that are not there
+
+
+def values_of(one, *, sizes=False):
     """A strategy for the values that a setting's declaration allows."""
     match one:
         case Number():
@@ -66,11 +70,12 @@ def values_of(one):
             above, below = max(one.low, 1e-300), min(one.high, 1e300)
             return inside | decades.filter(lambda value: above < value < below)
         case Integer():
-            return st.integers(one.low, one.high)
+            # Sizes of networks are small, as those below; seeds and counts of samples reach further.
+            return st.integers(one.low, min(one.high, 12) if sizes and one.high <= 1024 else one.high)
         case Flag():
             return st.booleans()
         case Choice():
-            return st.sampled_from(one.choices)
+            return st.sampled_from([choice for choice in one.choices if choice not in OWN_FILES])
         case Text():
             return formulas().filter(lambda text: len(text) <= one.high)
         case Integers():  # small, so that work stays within its limit; the limit has tests of its own
@@ -87,7 +92,8 @@ def values_of(one):
 @st.composite
 def instances(draw, kind):
     """An instance of a declared class with any values it allows."""
-    values = {name: draw(values_of(one)) for name, one in settings(kind).items()}
+    sizes = issubclass(kind, Landscape)
+    values = {name: draw(values_of(one, sizes=sizes)) for name, one in settings(kind).items()}
     try:
         return kind(**values)
     except ValueError:  # values that are allowed one by one but not together, such as a formula that holds 1/0
