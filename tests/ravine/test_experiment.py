@@ -71,7 +71,7 @@ def values_of(one, *, sizes=False):
             return inside | decades.filter(lambda value: above < value < below)
         case Integer():
             # Sizes of networks are small, as those below; seeds and counts of samples reach further.
-            return st.integers(one.low, min(one.high, 12) if sizes and one.high <= 1024 else one.high)
+            return st.integers(one.low, min(one.high, 4) if sizes and one.high <= 1024 else one.high)
         case Flag():
             return st.booleans()
         case Choice():
@@ -108,6 +108,8 @@ def experiments(draw, view, landscape=None, rule=None):
         kinds[0] = rule
     place = draw(instances(LANDSCAPES[landscape or draw(st.sampled_from(offered(view)))]))
     on_surface = DEFAULTS[view].start is not None
+    work = max(own["steps"], own.get("points", 0) ** 2) * place.dim
+    assume(on_surface or work <= LIMITS.work)  # the limit has tests of its own
     start = draw(st.none() | st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))) if on_surface else None
     rules = tuple(draw(instances(kind)) for kind in kinds)
     return Experiment(landscape=place, optimizers=rules, start=start, view=view, **own)
