@@ -17,7 +17,7 @@ from optimizers.schedules import Constant, Cosine, LinearDecay, OneCycle, Refine
 from optimizers.sharpness_aware import GAM, SAM, AcceleratedGAM, GradientRegularization
 from optimizers.sign import Lion, SignDescent
 from optimizers.stepper import Stepper
-from optimizers.sweep import Sweep, sweep, sweeping, swept
+from optimizers.sweep import Sweep, sweep, sweeping, swept, with_values
 from optimizers.trajectory import Counts, Iterate, Trajectory, iterate, planned, run, running
 from optimizers.tune import Tuned, tune
 from optimizers.wrappers import (
@@ -123,4 +123,5 @@ __all__ = [
     "sweeping",
     "swept",
     "tune",
+    "with_values",
 ]

@@ -97,7 +97,7 @@ def sweeping(
     for number, (own, values) in enumerate(_chunks(axes, landscape.chunk(first))):
         apart: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
         apart |= {name: int(values.pop(name)[0]) for name in _APART if name in axes}
-        rule, point = changed(optimizer, values), _begun(begin(apart["seed"]), values)
+        rule, point = with_values(optimizer, values), _begun(begin(apart["seed"]), values)
         work[number] = landscape, rule, point, steps, apart["seed"], apart["batch_size"], sharpness
         cells[number] = own
     for number, piece in pieces(_ended, work, executor=executor, shelf=shelf):
@@ -120,7 +120,7 @@ def swept(landscape: Landscape, optimizer: Stepper) -> dict[str, Setting]:
     return known
 
 
-def changed(optimizer: Stepper, values: Mapping[str, Any]) -> Stepper:
+def with_values(optimizer: Stepper, values: Mapping[str, Any]) -> Stepper:
     """The rule with its layers, some of their hyper-parameters replaced: names as in `sweep`, starts passed over."""
     rule, schedule, wrappers = layers(optimizer)
 

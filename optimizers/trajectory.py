@@ -69,6 +69,12 @@ class Trajectory:
     diverged_at: Tensor  # (...): the first step whose parameters or loss were not finite, -1 if none
     evaluations: Counts
 
+    @classmethod
+    def nothing(cls) -> Trajectory:
+        """No steps of no run: what stands beside a result that is not about one path."""
+        none, steps = torch.empty(0), torch.empty(0, dtype=torch.int64)
+        return cls(steps, none, none, {}, none, steps, steps, Counts(steps, steps, steps))
+
     @property
     def final(self) -> Tensor:
         """The last parameters (..., dim)."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 
 from landscapes import Surface, slicing
-from optimizers import Stepper, running
+from optimizers import Stepper, running, sweeping, swept
 from ravine.experiment import DTYPES, Experiment, training
 from ravine.result import Result
 from ravine.store import Store
@@ -31,17 +31,20 @@ def computing(
 ) -> Iterator[Result]:
     """`compute` as it grows: yields partial results and at last the complete one. Stop pulling to cancel.
 
-    A slice first trains, or takes the finished training from the store. `executor` (concurrent.futures) spreads the rows
-    of a slice over its workers; the numbers do not depend on it.
+    A slice first trains, or takes the finished training from the store; a map is first drawn at fewer points. `executor`
+    (concurrent.futures) spreads the pieces of a slice or a sweep over its workers; the numbers do not depend on it. Pieces
+    are kept in the store as they finish, so that a computation that was cut off goes on where it was.
     """
     found = store.get(experiment) if store is not None else None
     if found is not None:
         yield dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
         return
-    steps = _slice(experiment, store, executor) if experiment.view == "slice" else _trajectory(experiment)
-    for result in steps:
+    parted = {"slice": _slice, "sweep": _sweep}.get(experiment.view)
+    for result in parted(experiment, store, executor) if parted is not None else _trajectory(experiment):
         if result.complete and store is not None:
-            store.put(result, keep=not isinstance(experiment.landscape, Surface))
+            store.put(result, keep=parted is not None or not isinstance(experiment.landscape, Surface))
+            if parted is not None:
+                store.shelf(experiment).clear()
         yield result
 
 
@@ -107,8 +110,44 @@ def _slice(experiment: Experiment, store: Store | None, executor: Executor | Non
             points=rows,
             seed=experiment.plane_seed,
             executor=executor,
+            shelf=store.shelf(experiment) if store is not None else None,
         )
         for row, plane in enumerate(planes, start=1):
             yield Result(
                 experiment, trained.trajectory, plane, done=rows + row, total=2 * rows, phase=f"row {row} of {rows}"
+            )
+
+
+def _sweep(experiment: Experiment, store: Store | None, executor: Executor | None) -> Iterator[Result]:
+    runs = math.prod(axis.points for axis in experiment.axes)
+    before = 0
+    if experiment.coarser is not None:
+        for coarse in computing(experiment.coarser, store=store, executor=executor):
+            before = coarse.total
+            yield dataclasses.replace(coarse, experiment=experiment, total=before + runs)
+    landscape, rule = experiment.landscape, experiment.optimizers[0]
+    known = swept(landscape, rule)
+    place = {"dtype": DTYPES[experiment.dtype], "device": experiment.device}
+
+    def start(seed: int) -> torch.Tensor:
+        if experiment.start is not None:
+            return torch.tensor(experiment.start, **place)  # type: ignore[arg-type]
+        return landscape.start(seed=seed, **place)[0]  # type: ignore[arg-type]
+
+    with one_thread():
+        for table in sweeping(
+            landscape,
+            rule,
+            {axis.name: axis.numbers(known[axis.name]) for axis in experiment.axes},
+            experiment.steps,
+            start=start,
+            seed=experiment.seed,
+            sharpness=experiment.measure,
+            executor=executor,
+            shelf=store.shelf(experiment) if store is not None else None,
+        ):
+            done, cells = int(table.known.sum()), table.known.numel()
+            share = runs if done == cells else runs * done // cells
+            yield Result(
+                experiment, table=table, done=before + share, total=before + runs, phase=f"{done:,} of {cells:,} runs"
             )

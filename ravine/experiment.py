@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode
@@ -20,8 +20,9 @@ import torch
 from landscapes import LANDSCAPES, MLP, Landscape, Surface, setting, settings
 from landscapes.directions import NORMALIZATIONS
 from landscapes.setting import Declared, Numbers
-from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers, swept
 from ravine import frame
+from ravine.axis import Axis, AxisSetting, fitted
 from ravine.limits import LIMITS
 
 VERSION = 1  # of the link's grammar
@@ -29,8 +30,10 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("cpu", "cuda")
 MODES = ("contour", "surface")
 AXES = ("steps", "evaluations")
+OUTCOMES = ("final_loss", "best_loss", "diverged_at", "sharpness")
 
 _START = Numbers(((0.0, 0.0),), rows=1, help="Where the runs begin.")
+_STEP_SIZES = Axis("lr", 1e-5, 1.0, min(64, LIMITS.axis), log=True)  # every rule has one
 _MOST_REFUSALS = 6  # sentences that a reader will read
 
 
@@ -55,7 +58,9 @@ class Experiment(Declared):
     landscape: Landscape
     optimizers: tuple[Stepper, ...]
     start: tuple[float, float] | None = None  # None: the landscape's own start
-    view: str = setting("descend", choices=("descend", "edge", "slice"), label="Picture", help="Which picture.")
+    view: str = setting(
+        "descend", choices=("descend", "edge", "slice", "sweep"), label="Picture", help="Which picture."
+    )
     steps: int = setting(250, 1, 10_000, label="Steps", help="How many steps each run takes.")
     seed: int = setting(0, 0, 2**31 - 1, label="Seed of the run", help="Seed of everything random in the run.")
     dtype: str = setting("float64", choices=tuple(DTYPES), label="Precision", help="Floating-point precision.")
@@ -87,6 +92,17 @@ class Experiment(Declared):
         help="What counts as equal cost: steps, or evaluations of the loss, its gradient or a Hessian-vector product.",
     )
     mode: str = setting("contour", choices=MODES, label="View", help="Seen from above, or in three dimensions.")
+    over_x: Axis = field(
+        default=_STEP_SIZES, metadata={"setting": AxisSetting(_STEP_SIZES, help="What a sweep goes over.")}
+    )
+    over_y: Axis | None = field(
+        default=None,
+        metadata={"setting": AxisSetting(optional=True, help="The second axis of a sweep, if it has one.")},
+    )
+    measure: bool = setting(
+        False, label="Sharpness at the end", help="Measure the largest curvature of the loss where each run ends."
+    )
+    outcome: str = setting("final_loss", choices=OUTCOMES, label="Outcome", help="What of each run the picture shows.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,7 +119,9 @@ class Experiment(Declared):
             raise ValueError(f"The {self.view} view takes {count}, not {len(self.optimizers)}.")
         grid = self.points**2 if self.view == "slice" else 0
         work = max(self.steps, grid) * self.landscape.dim
-        if not isinstance(self.landscape, Surface) and work > LIMITS.work:
+        if self.view == "sweep":
+            self._check_sweep()
+        elif not isinstance(self.landscape, Surface) and work > LIMITS.work:
             raise ValueError(
                 f"This asks for {max(self.steps, grid):,} evaluations of {self.landscape.dim:,} parameters; "
                 f"their product may be at most {LIMITS.work:,} here. Choose fewer steps, fewer points or a smaller network."
@@ -115,6 +133,39 @@ class Experiment(Declared):
             raise ValueError("start is a point of a surface; a network starts from its own seeded weights.")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device = cuda is not available on this machine: it must be cpu.")
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """What a sweep goes over: one axis or two."""
+        return (self.over_x,) if self.over_y is None else (self.over_x, self.over_y)
+
+    @property
+    def coarser(self) -> Experiment | None:
+        """A sweep of the same ranges at fewer points, which is there sooner; None if this one has few enough."""
+        if self.over_y is None:
+            return None
+        less = dataclasses.replace(self, over_x=self.over_x.coarser(), over_y=self.over_y.coarser())
+        return None if less == self else less
+
+    def _check_sweep(self) -> None:
+        known = swept(self.landscape, self.optimizers[0])
+        names = [fitted(axis, known).name for axis in self.axes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Both axes sweep {names[0]}: choose two different ones.")
+        if self.outcome == "sharpness" and not self.measure:
+            raise ValueError("outcome = sharpness is not allowed: the sharpness is not measured unless measure = true.")
+        runs = math.prod(axis.points for axis in self.axes)
+        surface = isinstance(self.landscape, Surface)
+        work, most = (
+            runs * self.steps * (1 if surface else self.landscape.dim),
+            LIMITS.updates if surface else LIMITS.work,
+        )
+        if work > most:
+            what = "" if surface else f" of {self.landscape.dim:,} parameters"
+            raise ValueError(
+                f"This asks for {runs:,} runs of {self.steps:,} steps{what}; their product may be at most {most:,} here. "
+                f"Choose fewer values or fewer steps."
+            )
 
     def _check_types(self) -> None:
         """Only what a link can say: members of the registries, with one number for each setting."""
@@ -270,6 +321,8 @@ class _Reader:
         elif type(values["landscape"]) is type(default.landscape):
             values["start"] = default.start
         known = settings(Experiment)
+        if "over_y" in VIEWS[view].keys and "over_y" not in self._query and values["optimizers"] != default.optimizers:
+            self._query["over_y"] = "none"  # the default's second axis belongs to the default's rule
         for key in (*VIEWS[view].keys, *VIEWS[view].shown):
             values[key] = self._value(key, known[key], self._query.pop(key, None), getattr(default, key))
         for key in self._query:
@@ -285,6 +338,9 @@ class _Reader:
             {"start": None},
             {"steps": default.steps},
             {"points": default.points},
+            {"over_y": None},
+            {"over_x": _STEP_SIZES, "over_y": None},
+            {"outcome": default.outcome},
             {"landscape": default.landscape, "start": default.start},
         ]
         reasons: list[str] = []
@@ -435,6 +491,19 @@ def _slice() -> Experiment:
     return dataclasses.replace(edge, view="slice", points=min(51, LIMITS.points, most))
 
 
+def _sweep() -> Experiment:
+    steps = min(200, LIMITS.steps)
+    points = min(256, LIMITS.axis, math.isqrt(LIMITS.updates // steps))
+    return Experiment(
+        landscape=LANDSCAPES["himmelblau"](),
+        optimizers=(OPTIMIZERS["heavy_ball"](lr=0.01),),
+        view="sweep",
+        steps=steps,
+        over_x=Axis("lr", 5e-3, 0.06, points, log=True),
+        over_y=Axis("momentum", 0.0, 0.99, points),
+    )
+
+
 _RUN = ("steps", "seed", "dtype", "device")
 VIEWS: dict[str, View] = {
     "descend": View("", _RUN, ("mode", "axis"), LIMITS.optimizers, _is_surface, _descend),
@@ -447,6 +516,7 @@ VIEWS: dict[str, View] = {
         lambda kind: not _is_surface(kind),
         _slice,
     ),
+    "sweep": View("sweep", (*_RUN, "over_x", "over_y", "measure"), ("outcome",), 1, lambda kind: True, _sweep),
 }
 
 

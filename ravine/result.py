@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from landscapes import Plane
-from optimizers import Counts, Trajectory
+from optimizers import Counts, Sweep, Trajectory
 from ravine.experiment import Experiment
 from ravine.fingerprint import Fingerprint
 
@@ -32,11 +32,12 @@ class Result:
     """The numbers of one experiment; `done` of `total` pieces of work are in it."""
 
     experiment: Experiment
-    trajectory: Trajectory
+    trajectory: Trajectory = field(default_factory=Trajectory.nothing)
     plane: Plane | None = None
     done: int = 1
     total: int = 1
     phase: str = field(default="", compare=False)  # what was being worked on, for the progress bar
+    table: Sweep | None = None
 
     @property
     def complete(self) -> bool:
@@ -56,6 +57,8 @@ class Result:
     def arrays(self) -> Arrays:
         """Every number by name: NumPy arrays, first dimension the recorded steps (or the grid of the slice)."""
         path = self.trajectory
+        if self.table is not None:
+            return _arrays_of_table(self.table)
         arrays = {
             "step": path.step,
             "loss": path.loss,
@@ -81,6 +84,8 @@ class Result:
     def from_arrays(cls, experiment: Experiment, arrays: Arrays) -> Result:
         """The inverse of `arrays`. Raises KeyError if one is missing."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        if "sweep.known" in tensors:
+            return cls(experiment, table=_table_of_tensors(tensors))
         trajectory = Trajectory(
             step=tensors["step"],
             loss=tensors["loss"],
@@ -129,6 +134,8 @@ class Result:
                 return [self._edge_sentence()]
             case "slice":
                 return [self._slice_sentence()]
+            case "sweep":
+                return [self._sweep_sentence()]
         return self._endings()
 
     def _endings(self) -> list[str]:
@@ -184,3 +191,35 @@ class Result:
             f"its start lies {float(distance[0]):.3g} away from the plane, and its foot {float(within):.3g} from the centre on it."
             f"{hidden}"
         )
+
+    def _sweep_sentence(self) -> str:
+        table = self.table
+        if table is None or not bool(table.known.any()):
+            return "Nothing of the sweep has been computed yet."
+        runs, died = int(table.known.sum()), int((table.diverged_at >= 0).sum())
+        said = f"{died:,} of {runs:,} runs diverged."
+        final = table.final_loss.flatten()
+        if died == runs:
+            return said
+        best = int(final.nan_to_num(nan=math.inf).argmin())
+        place = [int(one) for one in torch.unravel_index(torch.tensor(best), table.final_loss.shape)]
+        where = ", ".join(
+            f"{name} = {float(values[index]):.4g}"
+            for (name, values), index in zip(table.over.items(), place, strict=True)
+        )
+        return f"{said} The least final loss, {float(final[best]):.4g}, is at {where}."
+
+
+def _arrays_of_table(table: Sweep) -> Arrays:
+    """sweep.final_loss and so on, and the values of each axis as over.1.lr, in order."""
+    parts = {one.name: getattr(table, one.name) for one in fields(table) if one.name != "over"}
+    tensors = {f"over.{index}.{name}": values for index, (name, values) in enumerate(table.over.items(), start=1)}
+    tensors |= {f"sweep.{name}": one for name, one in parts.items() if one is not None}
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+
+def _table_of_tensors(tensors: dict[str, torch.Tensor]) -> Sweep:
+    axes = sorted(name for name in tensors if name.startswith("over."))
+    over = {name.split(".", 2)[2]: tensors[name] for name in axes}
+    parts: dict[str, Any] = {one.name: tensors.get(f"sweep.{one.name}") for one in fields(Sweep) if one.name != "over"}
+    return Sweep(over=over, **parts)

@@ -2,6 +2,7 @@
 
 A result is filed under its experiment's key, the canonical text of all that its numbers depend on, together with the
 versions of this package and of torch. Recent results stay in memory; those that took long are also written to disk.
+Long work is kept piece by piece until the whole is there, so that a restart computes at most the piece that was lost.
 """
 
 from __future__ import annotations
@@ -9,23 +10,28 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import tempfile
 import threading
 import zipfile
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
 import torch
 
+from landscapes.pieces import Piece
 from ravine.experiment import Experiment
-from ravine.result import Result
+from ravine.result import Arrays, Result
 
 _MEMORY_BYTES = 300 << 20
 _DISK_BYTES = 2 << 30
+_ROOM_EVERY = 32  # pieces written between two looks at the size of the folder
 
 
 class Store:
@@ -46,19 +52,9 @@ class Store:
             if found is not None:
                 self._memory.move_to_end(experiment.key)
                 return found
-        path = self._path(experiment)
-        try:
-            arrays = dict(np.load(io.BytesIO(path.read_bytes()), allow_pickle=False))
-            result = Result.from_arrays(experiment, arrays)
-        except OSError:  # no such file, or none that may be read
-            return None
-        except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-            return None
-        with suppress(OSError):
-            os.utime(path)  # room is made among those that nobody asks for
-        self._remember(result)
+        result = _read(self._path(experiment), lambda arrays: Result.from_arrays(experiment, arrays))
+        if result is not None:
+            self._remember(result)
         return result
 
     def put(self, result: Result, *, keep: bool) -> None:
@@ -66,22 +62,13 @@ class Store:
         self._remember(result)
         if not keep:
             return
-        path = self._path(result.experiment)
-        buffer = io.BytesIO()
-        np.savez(buffer, **result.arrays())  # type: ignore[arg-type]
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                try:
-                    file.write(buffer.getvalue())
-                    file.close()
-                    os.replace(file.name, path)  # atomic: a reader sees the whole file or none
-                except OSError:
-                    os.unlink(file.name)
-                    raise
+        with suppress(OSError):
+            _write(self._path(result.experiment), result.arrays())
             self._make_room()
-        except OSError:
-            return
+
+    def shelf(self, experiment: Experiment) -> Pieces:
+        """Where the finished pieces of an experiment are kept until the whole is."""
+        return Pieces(self._folder / "pieces" / self._path(experiment).stem, self._make_room)
 
     def _remember(self, result: Result) -> None:
         with self._lock:
@@ -96,9 +83,68 @@ class Store:
 
     def _make_room(self) -> None:
         """Remove the files read or written longest ago until the folder fits its bound."""
-        files = sorted((self._folder / "results").glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
+        found = [*(self._folder / "results").glob("*.npz"), *(self._folder / "pieces").glob("*/*.npz")]
+        sizes = []
+        for path in found:
+            with suppress(FileNotFoundError):  # pieces go as soon as the whole is there
+                sizes.append((path.stat().st_mtime, path.stat().st_size, path))
         total = 0
-        for path in files:
-            total += path.stat().st_size
+        for _, size, path in sorted(sizes, reverse=True):
+            total += size
             if total > self._disk_bytes:
                 path.unlink(missing_ok=True)
+
+
+class Pieces:
+    """A folder of numbered pieces; a full or read-only disk means that nothing is kept."""
+
+    def __init__(self, folder: Path, make_room: Callable[[], None]):
+        self._folder, self._make_room = folder, make_room
+
+    def get(self, number: int) -> Piece | None:
+        def read(arrays: Arrays) -> Piece:
+            return tuple(torch.from_numpy(arrays[f"{index:02d}"]) for index in range(len(arrays)))
+
+        return _read(self._path(number), read)
+
+    def put(self, number: int, piece: Piece) -> None:
+        with suppress(OSError):
+            _write(self._path(number), {f"{index:02d}": one.cpu().numpy() for index, one in enumerate(piece)})
+            if number % _ROOM_EVERY == 0:
+                self._make_room()
+
+    def clear(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number}.npz"
+
+
+def _read(path: Path, meaning: Callable[[Arrays], Any]) -> Any:
+    """What a file of arrays means, or None. A damaged file counts as absent and is removed."""
+    try:
+        found = meaning(dict(np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)))
+    except OSError:  # no such file, or none that may be read
+        return None
+    except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        return None
+    with suppress(OSError):
+        os.utime(path)  # room is made among those that nobody asks for
+    return found
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    """All at once: a reader sees the whole file or none. Raises OSError."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(buffer.getvalue())
+            file.close()
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise

@@ -10,11 +10,12 @@ import plotly.graph_objects as go
 from ravine.figures.edge import edge
 from ravine.figures.paths import descend
 from ravine.figures.planes import plane
+from ravine.figures.sweeps import sweep
 
 if TYPE_CHECKING:  # Result.figure calls this package
     from ravine.result import Result
 
-_DRAWERS: dict[str, Callable[[Result], go.Figure]] = {"descend": descend, "edge": edge, "slice": plane}
+_DRAWERS: dict[str, Callable[[Result], go.Figure]] = {"descend": descend, "edge": edge, "slice": plane, "sweep": sweep}
 
 
 def draw(result: Result) -> go.Figure:
