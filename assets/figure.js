@@ -32,11 +32,25 @@ function themed(layout, host) {
   return out;
 }
 
+/** Tell the page of a point that was clicked, and of a part that was zoomed into, in the figure's own numbers. */
+function listen(host, setTriggerValue) {
+  const value = (axis, one) => (axis.type === "log" ? 10 ** one : Number(one));
+  host.removeAllListeners("plotly_click");
+  host.removeAllListeners("plotly_relayout");
+  host.on("plotly_click", ({ points: [point] }) => setTriggerValue("point", { x: point.x, y: point.y }));
+  host.on("plotly_relayout", (change) => {
+    if (!("xaxis.range[0]" in change)) return;
+    const { xaxis, yaxis } = host.layout;
+    const ends = (axis) => axis.range.map((one) => value(axis, one));
+    setTriggerValue("range", { x: ends(xaxis), y: ends(yaxis) });
+  });
+}
+
 /**
  * @param {{data: string, parentElement: Element}} component data is a Plotly figure as JSON; empty, it only fetches
  *   Plotly, so that the first figure need not wait for it
  */
-export default function figure({ data, parentElement }) {
+export default function figure({ data, parentElement }, drawn = () => {}) {
   if (!data) {
     plotly().catch(() => null); // the first figure will try again and say what is wrong
     return () => {};
@@ -54,10 +68,16 @@ export default function figure({ data, parentElement }) {
   plotly()
     .then((Plotly) => Plotly.react(host, traces, themed(layout, host), config))
     .then(() => {
+      drawn(host);
       host.dataset.v = String(Number(host.dataset.v ?? 0) + 1);
     })
     .catch((failure) => {
       host.textContent = failure.message;
     });
   return () => {};
+}
+
+/** The same, and the page hears of clicks and zooms. */
+export function map(component) {
+  return figure(component, (host) => listen(host, component.setTriggerValue));
 }

@@ -34,6 +34,7 @@ _copy = st.components.v2.component("ravine_copy", js=_loader("copy.js", "default
 _canvas = st.components.v2.component("ravine_canvas", js=_loader("surface.js", "default"))
 # Plotly keeps its style sheet in the page itself, where a shadow root would not see it.
 _figure = st.components.v2.component("ravine_figure", js=_loader("figure.js", "default"), isolate_styles=False)
+_chart = st.components.v2.component("ravine_chart", js=_loader("figure.js", "map"), isolate_styles=False)
 
 
 def field(key: str, packet: bytes) -> None:
@@ -54,3 +55,12 @@ def copyable(key: str, text: str) -> None:
 def figure(key: str, json: str) -> None:
     """Draws a Plotly figure, given as JSON; an empty text only fetches Plotly ahead of the first figure."""
     _figure(key=key, data=json)
+
+
+def chart(key: str, json: str, **callbacks: Any) -> None:
+    """A figure that answers.
+
+    `on_point_change` is called after a click, with {"x", "y"} in the session state under key, and `on_range_change` after
+    a zoom, with {"x": [low, high], "y": [low, high]}.
+    """
+    _chart(key=key, data=json, **callbacks)

@@ -13,13 +13,21 @@ from ravine import Experiment, Result
 from ravine.jobs import CANCELLED, FAILED, QUEUED, Busy, Job
 
 _EVERY = 0.5  # seconds between two looks at a running computation
+_BLINK = 0.3  # seconds that a page may wait for something to show
 
 
-def live(experiment: Experiment, draw: Callable[[Result], None]) -> None:
-    """Starts the experiment when the page opens or the visitor asks, then follows it and draws its results."""
+def live(experiment: Experiment, draw: Callable[[Result], None], *, eager: bool = False) -> None:
+    """Starts the experiment when the page opens or the visitor asks, then follows it and draws its results.
+
+    With `eager` it starts after every change of a setting, for what shows something within a blink.
+    """
     view = experiment.view
-    if f"{view} job" not in st.session_state or services.store().get(experiment) is not None:
+    anew = f"{view} job" not in st.session_state or (eager and _job(experiment) is None)
+    if anew or services.store().get(experiment) is not None:
         _start(experiment)  # a link opens on its run, not on a button; and what is there already is shown at once
+        job = _job(experiment)
+        if eager and job is not None:
+            services.jobs().first(job, _BLINK)
     polling = _active(experiment)
 
     @st.fragment(run_every=_EVERY if polling else None)
@@ -38,7 +46,7 @@ def live(experiment: Experiment, draw: Callable[[Result], None]) -> None:
             draw(result)
             reproduced(result)
         else:
-            components.figure(f"{view} figure", "")
+            components.figure(f"{view} waiting", "")
         # By what was drawn, not by what is true by now: a job that ends meanwhile would leave its progress bar for good.
         if polling != active:
             st.rerun()  # the page as a whole decides whether to poll

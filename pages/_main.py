@@ -23,6 +23,7 @@ st.navigation(
         st.Page(HERE / "descend.py", title="Descend", default=True),
         st.Page(HERE / "edge.py", title="Edge of stability", url_path="edge"),
         st.Page(HERE / "slice.py", title="Slice", url_path="slice"),
+        st.Page(HERE / "sweep.py", title="Sweep", url_path="sweep"),
         st.Page(HERE / "reference.py", title="Reference", url_path="reference"),
     ],
     position="hidden" if framed.present else "top",

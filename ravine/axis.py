@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from landscapes.setting import Integer, Number, Setting
-from ravine.limits import LIMITS
+from ravine import limits
 
 _TEXT = re.compile(r"([A-Za-z_][\w.]{0,60})[:=]([^:=]{1,40}):([^:=]{1,40}):([0-9]{1,6})(log)?", re.ASCII)
 _COARSER = (64, 256)  # points a side that a map is drawn at on the way to more
@@ -66,9 +66,9 @@ def check_axis(axis: Axis) -> Axis:
     """The axis, if it is one by itself, whatever its name means. Raises ValueError."""
     if not axis.low < axis.high:
         raise ValueError(f"The axis of {axis.name} goes from {axis.low:g} to {axis.high:g}: the lower end comes first.")
-    if not 2 <= axis.points <= LIMITS.axis:
+    if not 2 <= axis.points <= limits.LIMITS.axis:
         raise ValueError(
-            f"The axis of {axis.name} has {axis.points} values: it must have at least 2 and at most {LIMITS.axis}."
+            f"The axis of {axis.name} has {axis.points} values: it must have at least 2 and at most {limits.LIMITS.axis}."
         )
     if axis.log and axis.low <= 0:
         raise ValueError(

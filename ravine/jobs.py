@@ -110,6 +110,11 @@ class Jobs:
                 if not job.active:  # kept for its visitor until forgotten
                     job.owners[owner] = self._clock()
 
+    def first(self, job: Job, patience: float) -> None:
+        """Wait until a job has something to show or is over, but no longer than `patience` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: job.result is not None or not job.active, patience)
+
     def ahead(self, job: Job) -> int:
         """How many computations come before a queued one."""
         with self._changed:
@@ -147,6 +152,7 @@ class Jobs:
                         if job.state != RUNNING:
                             break
                         job.result, job.seconds = result, self._clock() - began
+                        self._changed.notify_all()
                         self._reap(self._clock())
                 else:
                     with self._changed:

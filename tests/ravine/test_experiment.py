@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 import ravine.experiment
 import ravine.limits
-from landscapes import LANDSCAPES, MLP, Formula, Landscape, settings
+from landscapes import LANDSCAPES, MLP, Formula, Landscape, Surface, settings
 from landscapes.data import DATA
 from landscapes.expression import ARITY
 from landscapes.setting import Choice, Flag, Integer, Integers, Number, Numbers, Text
-from optimizers import OPTIMIZERS, Optimizer
+from optimizers import OPTIMIZERS, Optimizer, swept
+from ravine.axis import Axis, AxisSetting
 from ravine.experiment import VIEWS, Experiment, offered, training
 from ravine.frame import Frame
 from ravine.limits import LIMITS, Limits
@@ -86,6 +87,8 @@ def values_of(one, *, sizes=False):
             ).map(sorted if one.ordered else list)
             count = one.rows or 3
             return st.lists(row.map(tuple), min_size=count, max_size=count).map(tuple)
+        case AxisSetting():
+            return st.just(one.default)
     raise AssertionError(f"no strategy for {one}")
 
 
@@ -101,17 +104,35 @@ def instances(draw, kind):
 
 
 @st.composite
+def sweeps(draw, landscape, rule):
+    """Axes that fit a landscape and a rule, few enough runs, and an outcome that is measured."""
+    known = swept(landscape, rule)
+    axes = []
+    for name in draw(st.lists(st.sampled_from(list(known)), min_size=1, max_size=2, unique=True)):
+        ends = draw(st.lists(values_of(known[name]).filter(lambda end: end == 0 or abs(end) > 1e-300), min_size=2, max_size=2))
+        low, high = sorted(map(float, ends))
+        assume(low < high)
+        axes.append(Axis(name, low, high, draw(st.integers(2, 5)), log=low > 0 and draw(st.booleans())))
+    measure = draw(st.booleans())
+    outcome = draw(st.sampled_from([one for one in OWN["outcome"].choices if measure or one != "sharpness"]))
+    return {"over_x": axes[0], "over_y": axes[1] if axes[1:] else None, "measure": measure, "outcome": outcome}
+
+
+@st.composite
 def experiments(draw, view, landscape=None, rule=None):
     own = {key: draw(values_of(OWN[key])) for key in (*VIEWS[view].keys, *VIEWS[view].shown) if key != "device"}
     kinds = draw(st.lists(st.sampled_from(list(OPTIMIZERS.values())), min_size=1, max_size=VIEWS[view].optimizers))
     if rule is not None:
         kinds[0] = rule
     place = draw(instances(LANDSCAPES[landscape or draw(st.sampled_from(offered(view)))]))
-    on_surface = DEFAULTS[view].start is not None
+    on_surface = isinstance(place, Surface)
     work = max(own["steps"], own.get("points", 0) ** 2) * place.dim
     assume(on_surface or work <= LIMITS.work)  # the limit has tests of its own
     start = draw(st.none() | st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))) if on_surface else None
     rules = tuple(draw(instances(kind)) for kind in kinds)
+    if view == "sweep":
+        own |= draw(sweeps(place, rules[0]))
+        own["steps"] = 1 + own["steps"] % max(1, LIMITS.work // (25 * place.dim))
     return Experiment(landscape=place, optimizers=rules, start=start, view=view, **own)
 
 
@@ -269,6 +290,12 @@ def test_a_golden_link_means_what_it_says():
     assert sum(Experiment.from_url(link) == (written, []) for link in GOLDEN) == 1
 
 
+def test_a_link_to_a_sweep_of_another_rule_needs_no_second_axis():
+    experiment, refusals = Experiment.from_url("/sweep?opt1=adam&over_x=beta1:0:0.99:8")
+    assert refusals == []
+    assert experiment.axes == (Axis("beta1", 0.0, 0.99, 8),)
+
+
 # ------------------------------------------------------------------ keys
 
 
@@ -280,7 +307,10 @@ def test_a_key_leaves_out_only_what_changes_the_looks(view):
         if name == "device":
             continue
         others = [value for value in getattr(one, "choices", ()) if value != getattr(base, name)]
-        other = others[0] if others else getattr(base, name) + 1
+        if isinstance(one, AxisSetting):
+            other = dataclasses.replace(getattr(base, name), points=7)
+        else:
+            other = others[0] if others else getattr(base, name) + 1
         changed = dataclasses.replace(base, **{name: other})
         assert changed != base
         assert changed.to_url() != base.to_url()
@@ -433,6 +463,15 @@ REFUSED = {
     "what does not fit together": ("/edge?land=mlp&land.data=chebyshev", ["cross_entropy", "use squared"]),
     "an unknown key": ("/?colour=red", ["“colour”", "descend link"]),
     "a key of another view": ("/?span=2", ["“span”", "descend link"]),
+    "an axis of a wrong form": ("/sweep?over_x=lr:0.1", ["“lr:0.1”", "lr:0.001:1:64log"]),
+    "an axis that falls": ("/sweep?over_x=lr:1:0.1:8", ["from 1 to 0.1", "lower end"]),
+    "an axis that a rule has not": ("/sweep?over_x=beta1:0:0.5:8", ["“beta1”", "lr, momentum"]),
+    "an axis out of range": ("/sweep?over_x=momentum:0:1:8&over_y=none", ["momentum = 1.0", "below 1"]),
+    "a logarithm of zero": ("/sweep?over_x=lr:0:1:8log", ["begins at 0", "above zero"]),
+    "an axis twice": ("/sweep?over_x=lr:0.1:1:8&over_y=lr:0.1:1:8", ["Both axes sweep lr"]),
+    "an axis too long": ("/sweep?over_x=lr:0.1:1:513", ["513 values", "at most 512"]),
+    "too many runs": ("/sweep?steps=10000&over_x=lr:0.1:1:512", ["runs of 10,000 steps", "2,000,000,000"]),
+    "a sharpness that is not measured": ("/sweep?outcome=sharpness", ["outcome = sharpness", "measure"]),
     "another version": ("/?v=2", ["version is “2”", "reads version 1"]),
     "no version": ("/?v=", ["version is “”", "reads version 1"]),
     "a rule beyond nine": ("/?opt10=gd", ["“opt10”"]),
@@ -573,7 +612,7 @@ TOGETHER = {
     ),
     "steps": ({"steps": 0}, ValueError, "steps = 0 is not allowed: it must be a whole number from 1 to 10000"),
     "steps as text": ({"steps": "20"}, TypeError, "steps = 20 is not allowed"),
-    "an unknown view": ({"view": "sweep"}, ValueError, "it must be one of descend, edge, slice"),
+    "an unknown view": ({"view": "swoop"}, ValueError, "it must be one of descend, edge, slice, sweep"),
     "a name for a landscape": ({"landscape": "mlp"}, TypeError, "must be one of LANDSCAPES"),
     "a class for a landscape": ({"landscape": MLP}, TypeError, "must be one of LANDSCAPES"),
     "a landscape no link can name": ({"landscape": Unregistered()}, TypeError, "must be one of LANDSCAPES"),
@@ -656,7 +695,7 @@ def lowered(monkeypatch):
     return load
 
 
-LEAST = {"link": 2000, "optimizers": 1, "steps": 1, "points": 5, "work": 1_000_000}
+LEAST = {"link": 2000, "optimizers": 1, "steps": 1, "points": 5, "work": 1_000_000, "axis": 2, "updates": 10_000}
 
 
 @pytest.mark.parametrize("limits", [*({name: least} for name, least in LEAST.items()), LEAST], ids=str)

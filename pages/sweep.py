@@ -1,0 +1,229 @@
+"""Many runs at once: how they end over one hyper-parameter or two, and where converging turns into diverging."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import streamlit as st
+
+from landscapes import LANDSCAPES, Landscape, Surface, settings
+from landscapes.setting import Number, Setting
+from optimizers import swept
+from pages import _components as components
+from pages._controls import machine_controls, own_controls, plain, section, settings_of, visible
+from pages._link import download, opened, share, show
+from pages._live import live
+from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
+from ravine import Experiment, Result
+from ravine.axis import Axis, check_axis, fitted
+from ravine.experiment import OUTCOMES, offered
+from ravine.limits import LIMITS
+from ravine.picture import number
+from ravine.sweeps import cell, closer, natural, nearest, refitted
+
+VIEW = "sweep"
+NONE = "nothing"
+SIDES = {"over_x": "Left to right", "over_y": "Bottom to top"}
+SIZES = (8, 16, 32, 64, 128, 256, 512)
+HISTORY = f"{VIEW}.history"  # of ranges, for the way back out
+POINT = f"{VIEW}.point"  # clicked last: name -> value
+
+
+def sidebar(experiment: Experiment) -> Experiment:
+    """What is run at every point of the sweep."""
+    names = offered(VIEW)
+    st.session_state.setdefault(f"{VIEW}.land", experiment.landscape.name)
+    name = experiment.landscape.name
+    if visible("land"):
+        name = st.selectbox(
+            "Landscape",
+            names,
+            key=f"{VIEW}.land",
+            format_func=lambda one: LANDSCAPES[one].label,
+            on_change=_forget,
+            args=tuple(SIDES),
+        )
+    kind = LANDSCAPES[name]
+    base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()
+    landscape = _landscape(base, name)
+    before, slot = experiment.optimizers[0], f"{VIEW}.opt1"
+    rule = rule_choice(slot, before, "Rule")
+    values, extras = unopened(before, rule)
+    lr = step_size(slot, rule)
+    if any(visible(one) for one in settings(rule) if one != "lr"):
+        with st.expander("Settings of the rule", icon=":material/tune:"):
+            values, extras = rule_settings(slot, rule), around(slot, before)
+    stepper = built(rule, values | {"lr": lr}, extras, before)
+    own = own_controls(experiment, ("steps", "measure")) | machine_controls(experiment)
+    if not own["measure"] and experiment.outcome == "sharpness":
+        own["outcome"] = OUTCOMES[0]
+    try:
+        return dataclasses.replace(refitted(experiment, landscape, stepper), **own)
+    except ValueError as refusal:
+        st.error(str(refusal))
+        return experiment
+
+
+def _landscape(base: Landscape, name: str) -> Landscape:
+    with section("Settings of the landscape", ":material/landscape:", settings(base)):
+        try:
+            return type(base)(**settings_of(base, f"{VIEW}.land.{name}"))
+        except ValueError as refusal:
+            st.error(str(refusal))
+            return base
+
+
+def axis_controls(slot: str, axis: Axis | None, experiment: Experiment) -> Axis | None:
+    """What the axis sweeps, from where to where, and at how many points."""
+    if not visible(slot):
+        return axis
+    known = swept(experiment.landscape, experiment.optimizers[0])
+    options = [*known] if slot == "over_x" else [NONE, *known]
+    key = f"{VIEW}.{slot}"
+    if st.session_state.get(key) not in options:
+        _forget(slot)
+    st.session_state.setdefault(key, axis.name if axis is not None else NONE)
+    name = st.selectbox(
+        SIDES[slot], options, key=key, format_func=lambda one: _words(one, known), on_change=_forget_range, args=(slot,)
+    )
+    if name == NONE:
+        return None
+    if axis is None or axis.name != name:
+        axis = natural(name, experiment.landscape, experiment.optimizers[0], experiment.over_x.points)
+    ends = []
+    columns = [*st.columns(2, gap="small"), *st.columns(2, gap="small", vertical_alignment="bottom")]
+    for column, what, end in ((columns[0], "from", axis.low), (columns[1], "to", axis.high)):
+        place = f"{key} {what}"
+        st.session_state.setdefault(place, repr(end))
+        ends.append(column.text_input(what.capitalize(), key=place))
+    sizes = sorted({one for one in SIZES if one <= LIMITS.axis} | {axis.points})
+    st.session_state.setdefault(f"{key} points", axis.points)
+    points = columns[2].selectbox("Points", sizes, key=f"{key} points")
+    st.session_state.setdefault(f"{key} log", axis.log)
+    log = columns[3].toggle("Log", key=f"{key} log", help="Even ratios in place of even distances.")
+    try:
+        low, high = (Number(0.0).read(what, text.strip()) for what, text in zip(("from", "to"), ends, strict=True))
+        return fitted(check_axis(Axis(name, low, high, points, log)), known)
+    except ValueError as refusal:
+        st.error(str(refusal))
+        return axis
+
+
+def _words(name: str, known: dict[str, Setting]) -> str:
+    if name not in known:
+        return name
+    label = known[name].label or name.replace("_", " ").replace(".", ": ").capitalize()
+    symbol = plain(known[name].symbol) if known[name].symbol else ""
+    return label if not symbol or symbol == name else f"{label} {symbol}"
+
+
+def _forget(*slots: str) -> None:
+    """These axes start again from the experiment."""
+    for slot in slots:
+        st.session_state.pop(f"{VIEW}.{slot}", None)
+        _forget_range(slot)
+
+
+def _forget_range(slot: str) -> None:
+    for part in ("from", "to", "points", "log"):
+        st.session_state.pop(f"{VIEW}.{slot} {part}", None)
+    st.session_state.pop(HISTORY, None)
+    st.session_state.pop(POINT, None)
+
+
+def _set(slot: str, axis: Axis) -> None:
+    st.session_state[f"{VIEW}.{slot} from"], st.session_state[f"{VIEW}.{slot} to"] = repr(axis.low), repr(axis.high)
+
+
+def _zoomed(experiment: Experiment) -> None:
+    """A box drawn on the map becomes the range of the sweep."""
+    box = st.session_state[f"{VIEW} figure"]["range"]
+    if not box:
+        return
+    sides = list(zip(SIDES, "xy", experiment.axes, strict=False))
+    new = {slot: closer(axis, *map(float, box[side])) for slot, side, axis in sides}
+    try:
+        for axis in new.values():
+            check_axis(axis)
+    except ValueError as refusal:
+        st.toast(str(refusal), icon=":material/error:")
+        return
+    st.session_state.setdefault(HISTORY, []).append({slot: axis for slot, _, axis in sides})
+    for slot, axis in new.items():
+        _set(slot, axis)
+
+
+def _back() -> None:
+    for slot, axis in st.session_state[HISTORY].pop().items():
+        _set(slot, axis)
+
+
+def _clicked(experiment: Experiment) -> None:
+    point = st.session_state[f"{VIEW} figure"]["point"]
+    if point:
+        known = swept(experiment.landscape, experiment.optimizers[0])
+        st.session_state[POINT] = {
+            axis.name: nearest(axis, known[axis.name], float(point[side]))
+            for axis, side in zip(experiment.axes, "xy", strict=False)
+        }
+
+
+def draw(result: Result) -> None:
+    shown = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, outcome=experiment.outcome))
+    components.chart(
+        f"{VIEW} figure",
+        shown.figure().to_json(),
+        on_range_change=lambda: _zoomed(result.experiment),
+        on_point_change=lambda: _clicked(result.experiment),
+    )
+    point = st.session_state.get(POINT)
+    columns = st.columns([4, 1, 1], vertical_alignment="center")
+    with columns[0]:
+        if point and set(point) == {axis.name for axis in result.experiment.axes}:
+            _open(result.experiment, point)
+        else:
+            st.caption("Drag a box to look closer: each look is computed afresh. Click a point to open its run.")
+    if st.session_state.get(HISTORY):
+        columns[1].button("Zoom out", icon=":material/zoom_out:", key=f"{VIEW} back", on_click=_back)
+    with columns[2]:
+        download(result)
+
+
+def _open(swept_experiment: Experiment, point: dict[str, float]) -> None:
+    where = ", ".join(f"{name} = {number(value)}" for name, value in point.items())
+    single = cell(swept_experiment, point)
+    if single is None:
+        st.caption(f"{where}. No page shows a single run of this kind.")
+        return
+    page = "pages/descend.py" if single.view == "descend" else "pages/edge.py"
+    st.page_link(
+        page.removeprefix("pages/"),
+        label=f"Open the run at {where}",
+        icon=":material/open_in_new:",
+        query_params=single.to_query(),
+    )
+
+
+opening = opened(VIEW)
+with st.sidebar:
+    base = sidebar(opening)
+st.markdown(
+    "Every point is a run of its own. Between the hyper-parameters that train and those that blow up there is no clean "
+    "line: look closer, and the boundary shows as much detail again."
+)
+picture, side = st.columns([3.1, 1], gap="medium")
+with side:
+    x = axis_controls("over_x", base.over_x, base)
+    y = axis_controls("over_y", base.over_y, base)
+    shown = own_controls(base, ("outcome",))
+assert x is not None
+try:
+    experiment = dataclasses.replace(base, over_x=x, over_y=y, **shown)
+except ValueError as refusal:
+    side.error(str(refusal))
+    experiment = base
+show(VIEW, experiment)
+with st.sidebar:
+    share(experiment)
+with picture:
+    live(experiment, draw, eager=isinstance(experiment.landscape, Surface))
