@@ -220,6 +220,11 @@ def _arrays_of_table(table: Sweep) -> Arrays:
 
 def _table_of_tensors(tensors: dict[str, torch.Tensor]) -> Sweep:
     axes = sorted(name for name in tensors if name.startswith("over."))
-    over = {name.split(".", 2)[2]: tensors[name] for name in axes}
-    parts: dict[str, Any] = {one.name: tensors.get(f"sweep.{one.name}") for one in fields(Sweep) if one.name != "over"}
-    return Sweep(over=over, **parts)
+    if len(axes) != tensors["sweep.known"].ndim:
+        raise KeyError("over")
+    parts: dict[str, Any] = {
+        one.name: tensors[f"sweep.{one.name}"] for one in fields(Sweep) if one.name not in ("over", "sharpness")
+    }
+    return Sweep(
+        {name.split(".", 2)[2]: tensors[name] for name in axes}, sharpness=tensors.get("sweep.sharpness"), **parts
+    )

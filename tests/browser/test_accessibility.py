@@ -8,7 +8,12 @@ import pytest
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 TINY = "land=mlp&land.data=chebyshev&land.hidden=20x20&land.objective=squared&opt1=gd&opt1.lr=0.3&steps=300&every=10"
-PAGES = {"descend": "/", "edge": f"/edge?{TINY}", "slice": f"/slice?{TINY}&points=15", "sweep": "/sweep?over_x=lr:0.01:0.05:16&steps=20"}
+PAGES = {
+    "descend": "/",
+    "edge": f"/edge?{TINY}",
+    "slice": f"/slice?{TINY}&points=15",
+    "sweep": "/sweep?over_x=lr:0.01:0.05:16&steps=20",
+}
 # Streamlit's own: rule -> selectors of what is excused. Nothing of ours may be listed.
 STREAMLITS: dict[str, tuple[str, ...]] = {}
 

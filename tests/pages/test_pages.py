@@ -16,6 +16,7 @@ from landscapes import LANDSCAPES, MLP, Formula, settings
 from optimizers import OPTIMIZERS
 from pages import _services as services
 from ravine import Experiment, Store, compute, computing
+from ravine.axis import Axis
 from ravine.experiment import VIEWS, offered
 from ravine.jobs import CANCELLED, DONE, Jobs
 from ravine.picture import surface_field
@@ -29,7 +30,8 @@ SURFACE_VIEWS = [view for view, one in VIEWS.items() if not one.offers(MLP)]
 
 def small(view, **changes):
     values = {"landscape": TINY, "optimizers": (OPTIMIZERS["gd"](lr=0.1),), "view": view, "steps": 20}
-    return Experiment(**(values | ({"points": 5} if view == "slice" else {}) | changes))
+    axes = {"over_x": Axis("lr", 1e-4, 0.1, 66, log=True), "over_y": Axis("weight_decay", 0.0, 0.1, 20)}
+    return Experiment(**(values | {"slice": {"points": 5}, "sweep": axes}.get(view, {}) | changes))
 
 
 def paths(**changes):
@@ -150,6 +152,16 @@ def test_a_link_is_restored_into_the_widgets(view):
         for number in range(1, len(experiment.optimizers) + 1):
             open_settings(app, number)
     own = {name: getattr(experiment, name) for name in (*VIEWS[view].keys, *VIEWS[view].shown)}
+    axes = {name: own.pop(name) for name in list(own) if isinstance(own[name], Axis)}
+    for name, axis in axes.items():
+        assert app.session_state[f"{view}.{name}"] == axis.name
+        for part, value in (
+            ("from", repr(axis.low)),
+            ("to", repr(axis.high)),
+            ("points", axis.points),
+            ("log", axis.log),
+        ):
+            assert app.session_state[f"{view}.{name} {part}"] == value
     expected = {f"{view}.{name}": (settings(Experiment)[name], value) for name, value in own.items()}
     declared = [(f"opt{number}", rule) for number, rule in enumerate(experiment.optimizers, start=1)]
     for prefix, one in [("land", experiment.landscape), *declared]:

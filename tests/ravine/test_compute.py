@@ -15,9 +15,11 @@ import optimizers
 from landscapes import LANDSCAPES, MLP, Formula, sharpness, slice_2d
 from optimizers import OPTIMIZERS
 from ravine import Experiment, Result, Store, compute, computing
+from ravine.axis import Axis
 from ravine.experiment import DTYPES, VIEWS, training
 
 COMPUTE = importlib.import_module("ravine.engine")
+SWEEP = importlib.import_module("optimizers.sweep")
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
 
 
@@ -33,7 +35,14 @@ def paths(**changes):
     )
 
 
-EXAMPLES = {"descend": paths(), "edge": network(), "slice": network("slice", points=5)}
+def table(**changes):
+    """Few runs, of which some diverge, in two levels."""
+    values = {"view": "sweep", "optimizers": (OPTIMIZERS["heavy_ball"](lr=1e-3),), "steps": 30, "measure": True}
+    axes = {"over_x": Axis("lr", 1e-4, 1.0, 66, log=True), "over_y": Axis("momentum", 0.0, 0.9, 2)}
+    return paths(**(values | axes | changes))
+
+
+EXAMPLES = {"descend": paths(), "edge": network(), "slice": network("slice", points=5), "sweep": table()}
 
 
 def same(one, other):
@@ -162,7 +171,7 @@ def test_numbers_do_not_depend_on_the_threads_of_torch(view):
 @pytest.fixture
 def count(monkeypatch):
     """How often something was really computed."""
-    calls = {"running": 0, "slicing": 0}
+    calls = {"running": 0, "slicing": 0, "sweeping": 0}
     for name in calls:
         real = getattr(COMPUTE, name)
 
@@ -179,7 +188,7 @@ def test_what_is_stored_is_not_computed_again(view, count, tmp_path):
     store = Store(tmp_path)
     first = compute(EXAMPLES[view], store=store)
     once = dict(count)
-    assert once["running"] == 1
+    assert once["running"] == 1 or once["sweeping"] == 2  # a map at fewer points, and the map
     again = compute(EXAMPLES[view], store=store)
     assert count == once
     same(first, again)
@@ -189,7 +198,7 @@ def test_what_is_stored_is_not_computed_again(view, count, tmp_path):
     assert shown.complete
     assert count == once
     compute(EXAMPLES[view])
-    assert count["running"] == 2
+    assert count["running"] + count["sweeping"] // 2 == 2
 
 
 def test_slices_of_one_training_train_once(count, tmp_path):
@@ -197,9 +206,9 @@ def test_slices_of_one_training_train_once(count, tmp_path):
     compute(network("slice", points=5), store=store)
     compute(network("slice", points=5, span=0.5), store=store)
     compute(network("edge"), store=store)
-    assert count == {"running": 1, "slicing": 2}
+    assert count == {"running": 1, "slicing": 2, "sweeping": 0}
     compute(network("slice", points=5, seed=1), store=store)
-    assert count == {"running": 2, "slicing": 3}
+    assert count == {"running": 2, "slicing": 3, "sweeping": 0}
 
 
 def test_only_what_took_long_is_written_to_disk(tmp_path):
@@ -208,6 +217,66 @@ def test_only_what_took_long_is_written_to_disk(tmp_path):
     assert list(tmp_path.rglob("*.npz")) == []
     compute(EXAMPLES["slice"], store=store)
     assert len(list(tmp_path.rglob("*.npz"))) == 2  # the training and the slice
+
+
+# ------------------------------------------------------------------ sweeps
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_sweep_is_a_direct_sweep(dtype):
+    experiment = table(dtype=dtype, seed=4)
+    over = {"lr": experiment.over_x.values(), "momentum": [0.0, 0.9]}
+    start = torch.tensor(experiment.start, dtype=DTYPES[dtype])
+    rule = experiment.optimizers[0]
+    direct = optimizers.sweep(experiment.landscape, rule, over, 30, start=start, seed=4, sharpness=True)
+    result = compute(experiment)
+    for name in ("final_loss", "best_loss", "diverged_at", "sharpness", "known"):
+        found = getattr(result.table, name)
+        torch.testing.assert_close(found, getattr(direct, name), rtol=0, atol=0, equal_nan=True)
+    assert list(result.table.over) == ["lr", "momentum"]
+    assert bool((result.table.diverged_at >= 0).any())
+    assert result.table.known.all()
+
+
+def test_a_sweep_over_seeds_and_batch_sizes_of_a_network():
+    axes = {"over_x": Axis("seed", 0, 2, 3), "over_y": Axis("batch_size", 5, 20, 2)}
+    result = compute(network("sweep", steps=4, **axes))
+    for i, j in ((0, 0), (2, 1)):
+        size = [5, 20][j]
+        alone = optimizers.run(TINY, OPTIMIZERS["gd"](lr=0.1), TINY.start(seed=i)[0], 4, i, batch_size=size)
+        torch.testing.assert_close(result.table.final_loss[i, j], TINY.loss(alone.final))
+
+
+def test_a_map_comes_at_fewer_points_first():
+    results = list(computing(table()))
+    sizes = [tuple(one.table.known.shape) for one in results]
+    assert sizes == [(64, 2), (66, 2)]
+    assert [one.complete for one in results] == [False, True]
+    assert all(one.experiment == table() for one in results)
+    assert len(list(computing(table(over_y=None)))) == 1
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_sweep_that_was_cut_off_goes_on_where_it_was(monkeypatch, tmp_path, cut):
+    """A worker that dies in the middle, then another process with the same disk."""
+    monkeypatch.setattr(type(paths().landscape), "chunk", lambda self, params: 30)
+    experiment = table(over_x=Axis("lr", 1e-4, 1.0, 60, log=True))
+    whole = compute(experiment)
+    done = []
+    real = SWEEP._ended
+    monkeypatch.setattr(SWEEP, "_ended", lambda *work: done.append(1) or real(*work))
+    steps = computing(experiment, store=Store(tmp_path))
+    for _ in range(cut):
+        next(steps)
+    steps.close()
+    assert len(done) == cut
+    again = list(computing(experiment, store=Store(tmp_path)))
+    assert len(done) == 4
+    same(again[-1], whole)
+    assert int(again[0].table.known.sum()) == 30
+    assert list((tmp_path / "pieces").glob("*/*")) == []  # the whole is there, so its pieces are gone
+    list(computing(experiment, store=Store(tmp_path)))
+    assert len(done) == 4
 
 
 # ------------------------------------------------------------------ growing
@@ -262,7 +331,7 @@ def test_a_computation_can_be_abandoned(view, count, tmp_path):
     finally:
         torch.set_num_threads(before)
     assert store.get(first.experiment) is None
-    assert count == {"running": 1, "slicing": 0}
+    assert count == {"running": 1, "slicing": 0, "sweeping": 0}
 
 
 def test_an_abandoned_slice_keeps_its_training(count, tmp_path):
@@ -272,7 +341,7 @@ def test_an_abandoned_slice_keeps_its_training(count, tmp_path):
         if result.plane is not None:
             break
     compute(experiment, store=store)
-    assert count == {"running": 1, "slicing": 2}
+    assert count == {"running": 1, "slicing": 2, "sweeping": 0}
 
 
 def test_an_abandoned_slice_leaves_its_executor():
@@ -298,6 +367,8 @@ def test_arrays_make_the_result_again(view):
         missing = {key: array for key, array in result.arrays().items() if key != name}
         if name == "plane.loss":  # without it, a result of a training
             assert Result.from_arrays(result.experiment, missing).plane is None
+        elif name == "sweep.sharpness":
+            assert Result.from_arrays(result.experiment, missing).table.sharpness is None
         elif not name.startswith("probes."):
             with pytest.raises(KeyError):
                 Result.from_arrays(result.experiment, missing)

@@ -109,7 +109,9 @@ def sweeps(draw, landscape, rule):
     known = swept(landscape, rule)
     axes = []
     for name in draw(st.lists(st.sampled_from(list(known)), min_size=1, max_size=2, unique=True)):
-        ends = draw(st.lists(values_of(known[name]).filter(lambda end: end == 0 or abs(end) > 1e-300), min_size=2, max_size=2))
+        ends = draw(
+            st.lists(values_of(known[name]).filter(lambda end: end == 0 or abs(end) > 1e-300), min_size=2, max_size=2)
+        )
         low, high = sorted(map(float, ends))
         assume(low < high)
         axes.append(Axis(name, low, high, draw(st.integers(2, 5)), log=low > 0 and draw(st.booleans())))
@@ -309,6 +311,8 @@ def test_a_key_leaves_out_only_what_changes_the_looks(view):
         others = [value for value in getattr(one, "choices", ()) if value != getattr(base, name)]
         if isinstance(one, AxisSetting):
             other = dataclasses.replace(getattr(base, name), points=7)
+        elif isinstance(one, Flag):
+            other = not getattr(base, name)
         else:
             other = others[0] if others else getattr(base, name) + 1
         changed = dataclasses.replace(base, **{name: other})
@@ -470,7 +474,7 @@ REFUSED = {
     "a logarithm of zero": ("/sweep?over_x=lr:0:1:8log", ["begins at 0", "above zero"]),
     "an axis twice": ("/sweep?over_x=lr:0.1:1:8&over_y=lr:0.1:1:8", ["Both axes sweep lr"]),
     "an axis too long": ("/sweep?over_x=lr:0.1:1:513", ["513 values", "at most 512"]),
-    "too many runs": ("/sweep?steps=10000&over_x=lr:0.1:1:512", ["runs of 10,000 steps", "2,000,000,000"]),
+    "too many runs": ("/sweep?steps=10000&over_x=lr:0.1:1:512&over_y=start_x:0:1:512", ["runs of 10,000 steps", "2,000,000,000"]),
     "a sharpness that is not measured": ("/sweep?outcome=sharpness", ["outcome = sharpness", "measure"]),
     "another version": ("/?v=2", ["version is “2”", "reads version 1"]),
     "no version": ("/?v=", ["version is “”", "reads version 1"]),

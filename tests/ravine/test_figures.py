@@ -10,7 +10,8 @@ import torch
 from landscapes import LANDSCAPES, MLP, Formula
 from optimizers import OPTIMIZERS
 from ravine import Experiment, compute, computing
-from ravine.experiment import MODES, VIEWS
+from ravine.axis import Axis
+from ravine.experiment import MODES, OUTCOMES, VIEWS
 from ravine.picture import COLORS, surface_grid
 
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
@@ -31,7 +32,13 @@ def traces(figure, kind):
     return [one for one in figure.data if one.type == kind]
 
 
-EXAMPLES = {"descend": paths(), "edge": network(), "slice": network("slice")}
+def table(**changes):
+    values = {"view": "sweep", "optimizers": (OPTIMIZERS["heavy_ball"](lr=1e-3),), "steps": 30, "measure": True}
+    axes = {"over_x": Axis("lr", 1e-4, 1.0, 9, log=True), "over_y": Axis("momentum", 0.0, 0.9, 4)}
+    return paths(**(values | axes | changes))
+
+
+EXAMPLES = {"descend": paths(), "edge": network(), "slice": network("slice"), "sweep": table()}
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -197,3 +204,56 @@ def test_a_slice_of_one_value_can_be_drawn(value, mode):
     (ground,) = traces(dataclasses.replace(result, plane=flat).figure(), mode)
     assert np.isfinite(np.asarray(ground.z)).all() == np.isfinite(value)
     assert not np.isinf(np.asarray(ground.z)).any()
+
+
+# ------------------------------------------------------------------ sweeps
+
+
+def test_a_map_shows_losses_and_what_diverged_apart():
+    result = compute(table())
+    losses, lost = result.figure().data
+    final, died = result.table.final_loss.numpy().T, result.table.diverged_at.numpy().T  # momentum upwards
+    assert losses.z.shape == (4, 9)
+    np.testing.assert_array_equal(np.isnan(losses.z), died >= 0)
+    np.testing.assert_array_equal(np.isnan(lost.z), died < 0)
+    np.testing.assert_array_equal(lost.z[died >= 0], died[died >= 0])
+    inside = died < 0
+    np.testing.assert_allclose(losses.z[inside], final[inside], rtol=1e-6)  # float32
+    wide = compute(table(over_x=Axis("lr", 1e-7, 2e-3, 9, log=True), landscape=LANDSCAPES["booth"](), steps=900))
+    (drawn,) = wide.figure().data
+    logs = np.log10(wide.table.final_loss.numpy().T)
+    np.testing.assert_allclose(drawn.z, np.maximum(logs, -16), rtol=1e-5, atol=1e-6)  # what is below is drawn as zero
+    np.testing.assert_array_equal(losses.x, result.table.over["lr"].numpy())
+    layout = result.figure().layout
+    assert (layout.xaxis.type, layout.yaxis.type) == ("log", "linear")
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+@pytest.mark.parametrize("over_y", [None, Axis("momentum", 0.0, 0.9, 4)], ids=["lines", "map"])
+def test_every_outcome_can_be_drawn(outcome, over_y):
+    figure = compute(table(outcome=outcome, over_y=over_y)).figure()
+    assert json.loads(figure.to_json())["data"]
+    assert any(one.name.startswith(("final", "best", "step", "sharpness")) for one in figure.data)
+
+
+def test_the_stable_range_is_shaded():
+    """On a bowl of curvature 10 gradient descent is stable below 0.2, and far above it 30 steps overflow."""
+    bowl = LANDSCAPES["quadratic"](kappa=10.0)
+    axes = {"over_x": Axis("lr", 1e-3, 1e4, 71, log=True), "over_y": None}
+    result = compute(table(landscape=bowl, optimizers=(OPTIMIZERS["gd"](),), steps=400, start=None, **axes))
+    figure = result.figure()
+    (shade,) = figure.layout.shapes
+    died = result.table.diverged_at.numpy() >= 0
+    x = result.table.over["lr"].numpy()
+    assert shade.x0 == x[0]
+    assert x[~died].max() < shade.x1 < x[died].min()
+    assert 0.2 < shade.x1 < 1.0
+    (line,) = [one for one in figure.data if one.name == "final loss"]
+    np.testing.assert_array_equal(np.asarray(line.y, float), result.table.final_loss.numpy())
+
+
+def test_a_sweep_that_diverges_everywhere_can_be_drawn():
+    result = compute(table(over_x=Axis("lr", 100.0, 1000.0, 3)))
+    assert (result.table.diverged_at >= 0).all()
+    assert json.loads(result.figure().to_json())["data"]
+    assert result.sentences() == ["12 of 12 runs diverged."]
