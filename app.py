@@ -19,6 +19,8 @@ from starlette.staticfiles import StaticFiles
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # pages import each other's helpers, wherever the app is started from
 
+from pages._room_routes import routes as rooms  # noqa: E402
+
 
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
@@ -58,6 +60,7 @@ app = st.App(
     on_script_error=sorry,
     routes=[
         Route("/readyz", ready),
+        *rooms,
         Route("/scripts/plotly.min.js", plotly_script),
         Mount("/scripts/{version}", StaticFiles(directory=HERE / "assets")),
     ],

@@ -3,7 +3,7 @@
 let loading = null;
 
 /** Plotly's script, loaded once a page from the app itself. */
-function plotly() {
+export function plotly() {
   loading ??= new Promise((resolve, reject) => {
     if (window.Plotly?.react) return resolve(window.Plotly);
     const script = document.createElement("script");

@@ -167,7 +167,8 @@ class View {
     const old = this.packet?.runs ?? [];
     const same = old.length === runs.length && runs.every((run, k) => sameBytes(run.u, old[k].u) && sameBytes(run.v, old[k].v));
     const m = header.sharpness, sharpness = m ? { v: floats.subarray(at, at + m * m), nx: m, ny: m } : null;
-    this.packet = { unit: 'step', ...header, sharpness, runs, serial: ++serial, last: n - 1 };
+    const clickable = header.clickable && Boolean(this.setTriggerValue); // nobody to tell: a picture to look at
+    this.packet = { unit: 'step', ...header, clickable, sharpness, runs, serial: ++serial, last: n - 1 };
     this.packet.chart = this.chartRange();
     if (!this.owed) this.start = header.start;
     this.answered();

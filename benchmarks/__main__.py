@@ -1,7 +1,7 @@
 """`python -m benchmarks`: every benchmark, one after the other, each with a small table."""
 
-from benchmarks import latency, playback, trajectories
+from benchmarks import latency, playback, room, trajectories
 
-for benchmark in (trajectories, latency, playback):
+for benchmark in (trajectories, latency, playback, room):
     benchmark.main()
     print()

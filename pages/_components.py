@@ -5,23 +5,17 @@ Their scripts are files served by the app; what travels with each message is onl
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-_ASSETS = Path(__file__).resolve().parent.parent / "assets"
-
-
-# The scripts import each other, so that one digest stands for all of them: in the address it outwits old caches.
-_VERSION = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_ASSETS.glob("*.js")))).hexdigest()[:12]
+from pages._assets import VERSION
 
 
 def _loader(script: str, export: str) -> str:
     """A component's script: loads the file once and hands over."""
     return f"""
-const script = import(new URL("scripts/{_VERSION}/{script}", document.baseURI).href);
+const script = import(new URL("scripts/{VERSION}/{script}", document.baseURI).href);
 export default function (component) {{
   let left = false, cleanup = null;
   script.then((module) => {{ if (!left) cleanup = module.{export}(component); }});
@@ -31,6 +25,8 @@ export default function (component) {{
 
 _field = st.components.v2.component("ravine_field", js=_loader("surface.js", "field"))
 _copy = st.components.v2.component("ravine_copy", js=_loader("copy.js", "default"))
+_room = st.components.v2.component("ravine_room", js=_loader("teacher.js", "default"))
+_picture = st.components.v2.component("ravine_picture", js=_loader("picture.js", "default"))
 _canvas = st.components.v2.component("ravine_canvas", js=_loader("surface.js", "default"))
 # Plotly keeps its style sheet in the page itself, where a shadow root would not see it.
 _figure = st.components.v2.component("ravine_figure", js=_loader("figure.js", "default"), isolate_styles=False)
@@ -45,6 +41,16 @@ def field(key: str, packet: bytes) -> None:
 def canvas(key: str, packet: bytes, **callbacks: Any) -> None:
     """Draws runs on a field. `on_start_change` is called after a click, with {"x", "y"} in the session state under key."""
     _canvas(key=key, data=packet, **callbacks)
+
+
+def room(key: str, data: dict[str, str] | None, **callbacks: Any) -> None:
+    """The teacher's view of a live room. `on_resume_change` is called where the browser remembers one after a reload."""
+    _room(key=key, data=data, **callbacks)
+
+
+def picture(key: str, data: dict[str, Any]) -> None:
+    """Buttons that save a figure, given as JSON with its size and name, as PNG or SVG."""
+    _picture(key=key, data=data)
 
 
 def copyable(key: str, text: str) -> None:

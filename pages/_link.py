@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import streamlit as st
 
+from pages import _export as export
 from pages import _sharing as sharing
 from ravine import Experiment, Result
-from ravine.experiment import VIEWS
 from ravine.fingerprint import Fingerprint
 from ravine.frame import Frame
 
@@ -85,11 +85,10 @@ def share(experiment: Experiment) -> None:
             reframe(view, Frame(title=framed.title))
             st.rerun()
         return
-    popover = st.popover("Share", icon=":material/link:", width="stretch", key=f"{view} share", on_change="rerun")
+    popover = st.popover("Share", width="stretch", key=f"{view} share", on_change="rerun")
     if popover.open:
-        base = (st.context.url or "").rstrip("/").removesuffix(f"/{VIEWS[view].path}")
         with popover:
-            chosen = sharing.panel(experiment, framed, base)
+            chosen = sharing.panel(experiment, framed)
         if chosen is not None:
             reframe(view, chosen)
             st.rerun()
@@ -108,12 +107,8 @@ def reproduced(result: Result) -> None:
 
 
 def download(result: Result) -> None:
-    """Every number of a result, as a file made only when it is asked for."""
-    st.download_button(
-        "Data",
-        result.packed,
-        f"ravine-{result.experiment.view}.zip",
-        icon=":material/download:",
-        on_click="ignore",
-        help="Every number as NumPy arrays, with the link that makes them again.",
-    )
+    """Pictures and files of a result."""
+    popover = st.popover("Export", width="stretch", key=f"{result.experiment.view} export", on_change="rerun")
+    if popover.open:
+        with popover:
+            export.panel(result)

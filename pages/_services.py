@@ -15,6 +15,7 @@ from ravine.experiment import DTYPES
 from ravine.jobs import Jobs
 from ravine.reference import Entry
 from ravine.reference import entries as reference_entries
+from ravine.rooms import Rooms
 
 
 @cache
@@ -25,6 +26,11 @@ def store() -> Store:
 @cache
 def jobs() -> Jobs:
     return Jobs(store(), workers=os.cpu_count() or 1)
+
+
+@cache
+def rooms() -> Rooms:
+    return Rooms()
 
 
 def result(experiment: Experiment) -> Result:

@@ -23,6 +23,14 @@ def plain(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>~$:" else char for char in text)
 
 
+def address() -> str:
+    """Where this app is, as the visitor's browser sees it."""
+    url = (st.context.url or "").rstrip("/")
+    for view in VIEWS.values():
+        url = url.removesuffix(f"/{view.path}") if view.path else url
+    return url
+
+
 def controls(experiment: Experiment) -> list[str]:
     """The names by which a link can say which controls stay."""
     view = VIEWS[experiment.view]
@@ -31,6 +39,7 @@ def controls(experiment: Experiment) -> list[str]:
         "rule",
         "tune",
         "around",
+        "room",
         "data",
         *(["start"] if experiment.start is not None else []),
         *view.keys,
@@ -41,7 +50,7 @@ def controls(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys([*names, *settings(experiment.landscape)]))
 
 
-def panel(experiment: Experiment, framed: Frame, base: str) -> Frame | None:
+def panel(experiment: Experiment, framed: Frame) -> Frame | None:
     """Draws the panel. The frame to show this very page in, once the visitor asks for it."""
     key = f"{experiment.view} share"
     st.caption("This link holds every value. Whoever opens it sees the same run, with the same numbers.")
@@ -76,7 +85,7 @@ def panel(experiment: Experiment, framed: Frame, base: str) -> Frame | None:
     printable = "".join(char for char in title if char.isprintable())
     chosen = Frame(title=printable, present=present, predict=predict, show=tuple(kept), fp=fp)
     extra = urlencode(chosen.to_query(), safe=":,~")
-    link = experiment.to_url(base) + (f"&{extra}" if extra else "")
+    link = experiment.to_url(address()) + (f"&{extra}" if extra else "")
     components.copyable(f"{key} copy", link)
     code, here = st.columns(2)
     if code.button("QR code", icon=":material/qr_code_2:", key=f"{key} qr", width="stretch"):

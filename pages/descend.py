@@ -12,6 +12,7 @@ import streamlit as st
 from landscapes import LANDSCAPES, Surface, settings
 from optimizers import OPTIMIZERS, Stepper
 from pages import _components as components
+from pages import _room as room
 from pages import _services as services
 from pages._controls import machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
@@ -147,12 +148,12 @@ def _remove(slot: int) -> None:
 
 
 @st.fragment
-def laboratory(surface: Surface, field: str, machine: dict[str, Any]) -> None:
+def laboratory(surface: Surface, field: str, heavy: bytes, machine: dict[str, Any]) -> None:
     """Everything that changes the runs but not the surface: only this reruns when a slider moves."""
     before: Experiment = st.session_state[f"{VIEW} shown"].experiment
     picture, side = st.columns([3.1, 1], gap="medium")
     with side:
-        question = st.container()
+        actions, question = st.container(), st.container()  # filled once there is a result
         start = before.start if before.landscape.name == surface.name else surface.origin
         assert start is not None
         mode_column, steps_column = st.columns(2)
@@ -185,13 +186,18 @@ def laboratory(surface: Surface, field: str, machine: dict[str, Any]) -> None:
         with canvas:
             components.canvas(f"{VIEW} canvas", packet, on_start_change=_clicked)
         reproduced(result)
-    with side:
-        link_column, data_column = st.columns(2)
+        title = st.session_state["frame"].title or surface.label
+        room.show(experiment, title, (heavy, packet), asking=hidden)
+    with actions:
+        link_column, data_column = st.columns(2, gap="small")
         with link_column:
             share(experiment)
         if visible("data") and not hidden:
             with data_column:
                 download(result)
+        if visible("room"):
+            room.controls(VIEW)
+    with side:
         if visible("tune"):
             st.button(
                 "Tune all", icon=":material/target:", key=f"{VIEW} tune", on_click=_tune, args=(experiment,), width="stretch",
@@ -277,4 +283,4 @@ with st.sidebar:
     machine = machine_controls(opening)
 identity, packet = surface_field(landscape)
 components.field(f"{VIEW} field", packet)
-laboratory(landscape, identity, machine)
+laboratory(landscape, identity, packet, machine)

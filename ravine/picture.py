@@ -157,6 +157,11 @@ def slice_view(result: Result, field: str) -> bytes:
     return _view(result.experiment, field, path.params_step, [run], blocks, fade=True)
 
 
+def is_surface_view(experiment: Experiment) -> bool:
+    """Are the runs drawn on the surface itself?"""
+    return isinstance(experiment.landscape, Surface)
+
+
 def _run(rule: Stepper, color: str, died: int, place: torch.Tensor) -> dict[str, Any]:
     """What the table says of a run; `place` (2,) is where it ended."""
     ended = f"diverged at step {died}" if died >= 0 else f"at ({number(float(place[0]))}, {number(float(place[1]))})"

@@ -1,0 +1,53 @@
+"""What the export button holds: pictures for papers, files with every number, and the script that makes them again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from pages import _components as components
+from ravine import Result, export, movie
+from ravine.picture import is_surface_view
+
+
+def panel(result: Result) -> None:
+    """Draws the panel. Files are made when they are asked for."""
+    view = result.experiment.view
+    key, name = f"{view} export", f"ravine-{view}"
+    st.caption("Every file holds the link, all its values and the versions that made the numbers.")
+    preset = st.selectbox(
+        "Picture for", list(export.PRESETS), key=f"{key} preset", help="Width in print, and its type size."
+    )
+    width, height, points = export.PRESETS[preset]
+    figure = export.paper(result.figure(), width, height, points)
+    components.picture(f"{key} picture", {"figure": figure.to_json(), "width": width, "height": height, "name": name})
+    left, right = st.columns(2)
+    files = [
+        ("Web page", "html", "Opens without internet: zoom, rotate and hover."),
+        ("Arrays (.npz)", "npz", "For NumPy."),
+        ("Arrays (.zip)", "zip", "One .npy for each, as `ravine run` writes them. Opens again on the Compare page."),
+        ("Tables (.csv)", "csv.zip", "One table for arrays of the same length."),
+    ]
+    for place, (label, ending, help) in enumerate(files):
+        (left, right)[place % 2].download_button(
+            label,
+            partial(export.WRITERS[ending], result),
+            f"{name}.{ending}",
+            on_click="ignore",
+            key=f"{key} {ending}",
+            width="stretch",
+            help=help,
+        )
+    if is_surface_view(result.experiment):
+        left.download_button(
+            "Animation (.gif)",
+            partial(movie.gif, result),
+            f"{name}.gif",
+            on_click="ignore",
+            key=f"{key} gif",
+            width="stretch",
+            help="The paths as they grow. For a video, press ● beside Play.",
+        )
+    st.caption("Copy as Python:")
+    st.code(export.script(result.experiment), language="python", wrap_lines=True)

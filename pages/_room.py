@@ -1,0 +1,74 @@
+"""The teacher's side of a live room: opening it, showing the page to it, and what the students said."""
+
+from __future__ import annotations
+
+import hashlib
+
+import streamlit as st
+
+from pages import _components as components
+from pages import _services as services
+from pages._sharing import address, qr
+from ravine import Experiment
+from ravine.rooms import Refused
+
+_KEY = "room"  # in the session: code and the teacher's key
+
+
+def controls(view: str) -> None:
+    """A button that opens a room; of an open one its code, who is there, and the votes."""
+    room = _mine()
+    # Always there: after a reload the browser still knows the room that it opened.
+    data = None if room is None else {"code": room[0], "key": room[1]}
+    components.room(f"{view} room", data, on_resume_change=lambda: _resume(view))
+    if room is None:
+        st.button(
+            "Open a live room", icon=":material/groups:", key=f"{view} open room", on_click=_open, width="stretch",
+            help="Students who scan the room's code see this page follow within a second, and vote on what will happen.",
+        )  # fmt: skip
+        return
+    code, close = st.columns([2, 1])
+    if code.button("Show the code", icon=":material/qr_code_2:", key=f"{view} room qr", width="stretch"):
+        qr(f"{address()}/room/{room[0]}")
+    close.button(
+        "Close", key=f"{view} close room", on_click=_close, width="stretch", help="Ends the room for everyone."
+    )
+
+
+def show(experiment: Experiment, title: str, packets: tuple[bytes, bytes], *, asking: bool) -> None:
+    """Shows a field and a view on it to the room, if one is open."""
+    room = _mine()
+    if room is None:
+        return
+    names = [hashlib.sha256(packet).hexdigest()[:20] for packet in packets]
+    state = {"field": names[0], "view": names[1], "title": title, "link": experiment.to_url()}
+    if asking:
+        state["question"] = f"What will {experiment.optimizers[0].title} do?"
+    try:
+        services.rooms().publish(*room, state, dict(zip(names, packets, strict=True)), experiment.key if asking else "")
+    except Refused as refusal:
+        st.warning(str(refusal))
+
+
+def _mine() -> tuple[str, str] | None:
+    """The room of this session, as long as it is open."""
+    room: tuple[str, str] | None = st.session_state.get(_KEY)
+    return room if room is not None and services.rooms().owns(*room) else None
+
+
+def _open() -> None:
+    try:
+        st.session_state[_KEY] = services.rooms().open()
+    except Refused as refusal:
+        st.toast(str(refusal), icon=":material/error:")
+
+
+def _close() -> None:
+    services.rooms().close(*st.session_state.pop(_KEY))
+
+
+def _resume(view: str) -> None:
+    """The browser remembers a room: it is this session's again, if the key says so."""
+    said = st.session_state[f"{view} room"]["resume"]
+    if said and _mine() is None and services.rooms().owns(str(said["code"]), str(said["key"])):
+        st.session_state[_KEY] = (str(said["code"]), str(said["key"]))

@@ -1,0 +1,211 @@
+"""Results -> files: tables, arrays, a page that opens without internet, an animation, and a script that makes them again.
+
+Every file holds the full specification: the link, its values, and the versions that made the numbers.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from landscapes.setting import Declared
+from optimizers import Stepper, layers
+from ravine.experiment import Experiment
+from ravine.result import Arrays, Result
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+COLUMNS = 400  # of a table at most: wider arrays are left to .npz, which the specification says
+UPLOAD = 64 << 20  # bytes of a results file, packed and unpacked
+_NAME = "specification.json"
+# Width and height in pixels at 96 an inch, and the size of the type in points: what journals print.
+PRESETS: dict[str, tuple[int, int, int]] = {
+    "one column (84 mm)": (318, 240, 8),
+    "two columns (174 mm)": (658, 300, 9),
+    "slide (16:9)": (1280, 720, 18),
+}
+
+
+def npz(result: Result) -> bytes:
+    """Every number as a .npz file, with the specification as JSON text under its name."""
+    buffer = io.BytesIO()
+    text = np.array(json.dumps(result.specification()))
+    np.savez_compressed(buffer, **result.arrays(), specification=text)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def csv(result: Result) -> bytes:
+    """A zip of tables. Arrays with as many rows share one, named after the first of them; the specification lies beside."""
+    tables: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
+    left_out = []
+    for name, array in result.arrays().items():
+        array = array.astype(int) if array.dtype == bool else array
+        flat = array.reshape(array.shape[0], -1) if array.ndim else array.reshape(1, 1)
+        if flat.shape[1] > COLUMNS:
+            left_out.append(name)
+            continue
+        places = np.ndindex(*array.shape[1:])
+        columns = {name + "".join(f"[{one}]" for one in place): flat[:, k] for k, place in enumerate(places)}
+        tables.setdefault(len(flat), {}).update(columns)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(_NAME, json.dumps(result.specification() | {"only_in_npz": left_out}, indent=2))
+        for columns in tables.values():
+            rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+            lines = [",".join(f'"{name}"' for name in columns), *(",".join(map(repr, row)) for row in rows)]
+            name = next(iter(columns)).partition("[")[0]
+            archive.writestr(f"{name}.csv", "\n".join(lines) + "\n")
+    return buffer.getvalue()
+
+
+def html(result: Result, title: str = "") -> str:
+    """The figure as a page that opens without internet: zoom, rotate and hover, with the specification inside."""
+    figure = result.figure()
+    if title:
+        figure.update_layout(title_text=title.replace("<", "&lt;"), margin_t=90)
+    text: str = figure.to_html(include_plotlyjs=True, config={"displaylogo": False, "responsive": True})
+    held = json.dumps(result.specification()).replace("<", "\\u003c")
+    return text.replace("</body>", f'<script type="application/json" id="specification">{held}</script></body>')
+
+
+def paper(figure: Figure, width: int, height: int, points: int) -> Figure:
+    """A figure restyled for print: size in pixels at 96 an inch, type in points, ink on white."""
+    pixels = round(points * 96 / 72)
+    figure.update_layout(
+        width=width,
+        height=height,
+        font={"size": pixels, "color": "#000", "family": "Helvetica, Arial, sans-serif"},
+        paper_bgcolor="#fff",
+        plot_bgcolor="#fff",
+        margin={"l": 5 * pixels, "r": pixels, "t": 3 * pixels, "b": 4 * pixels},
+        legend={"font": {"size": pixels}},
+    )
+    axes = {"showgrid": True, "gridcolor": "#ddd", "linecolor": "#000", "zeroline": False}
+    return figure.update_xaxes(axes).update_yaxes(axes)
+
+
+def script(experiment: Experiment) -> str:
+    """A short Python script on the public API that computes the same numbers and opens the same picture."""
+    used = {"LANDSCAPES": "landscapes", "OPTIMIZERS": "optimizers"}
+    rules = [_stepper(one, used) for one in experiment.optimizers]
+    own = {name: value for name, value in experiment.values().items() if value != _default(experiment, name)}
+    values = [f"landscape={_written('LANDSCAPES', experiment.landscape)}"]
+    values.append("optimizers=(\n        " + ",\n        ".join(rules) + ",\n    )")
+    if experiment.start is not None:
+        values.append(f"start={experiment.start!r}")
+    values += [f"{name}={value!r}" for name, value in own.items()]
+    imports = [
+        f"from {module} import {', '.join(sorted(name for name, where in used.items() if where == module))}"
+        for module in dict.fromkeys(used.values())
+    ]
+    partial = ["from functools import partial\n"] if "composed" in used else []
+    return "\n".join(
+        [
+            f'"""Makes again: {experiment.to_url()}"""\n',
+            *partial,
+            "import ravine",
+            *imports,
+            "",
+            "experiment = ravine.Experiment(",
+            *(f"    {one}," for one in values),
+            ")",
+            "result = ravine.compute(experiment)",
+            'print("\\n".join(result.sentences()))',
+            "figure = result.figure()",
+            'if __name__ == "__main__":',
+            "    figure.show()",
+            "",
+        ]
+    )
+
+
+def _default(experiment: Experiment, name: str) -> Any:
+    return type(experiment).__dataclass_fields__[name].default
+
+
+def _written(registry: str, declared: Declared) -> str:
+    values = ", ".join(f"{name}={value!r}" for name, value in declared.values().items())
+    return f'{registry}["{declared.name}"]({values})'
+
+
+def _stepper(stepper: Stepper, used: dict[str, str]) -> str:
+    """A rule with its layers as Python; notes which names it uses."""
+    rule, schedule, wrappers = layers(stepper)
+    text = _written("OPTIMIZERS", rule)
+    if schedule is None and not wrappers:
+        return text
+    used["composed"] = "optimizers"
+    parts = [text, "None"]
+    if schedule is not None:
+        used["SCHEDULES"] = "optimizers"
+        parts[1] = _written("SCHEDULES", schedule)
+    if wrappers:
+        used["WRAPPERS"] = "optimizers"
+        each = (f'partial(WRAPPERS["{one.name}"], {_keywords(one)})' for one in wrappers)
+        parts.append(f"[{', '.join(each)}]")
+    return f"composed({', '.join(parts)})"
+
+
+def _keywords(declared: Declared) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in declared.values().items())
+
+
+def reopened(data: bytes) -> Result:
+    """The result in a file that `Result.save` or `npz` wrote. Raises ValueError, with a sentence, for any other file.
+
+    The file may come from anywhere: it is bounded, and nothing in it is run.
+    """
+    refusal = "This is not a results file of this app: it must be a .zip or .npz that was saved here."
+    if len(data) > UPLOAD:
+        raise ValueError(f"The file has {len(data) >> 20} MB; at most {UPLOAD >> 20} are read.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(one.file_size for one in archive.infolist()) > UPLOAD or len(archive.infolist()) > 200:
+                raise ValueError(f"The file unpacks to more than {UPLOAD >> 20} MB, so it was not read.")
+            arrays = {
+                one.filename.removesuffix(".npy"): np.lib.format.read_array(
+                    io.BytesIO(archive.read(one)), allow_pickle=False
+                )
+                for one in archive.infolist()
+                if one.filename.endswith(".npy")
+            }
+            held = str(arrays.pop("specification")) if "specification" in arrays else archive.read(_NAME).decode()
+        link = json.loads(held)["link"]
+    except (zipfile.BadZipFile, KeyError, TypeError, EOFError, UnicodeDecodeError, NotImplementedError, RuntimeError):
+        raise ValueError(refusal) from None
+    except ValueError as failure:
+        raise ValueError(str(failure) if "unpacks" in str(failure) else refusal) from None
+    if not isinstance(link, str):
+        raise ValueError(refusal)
+    experiment, refusals = Experiment.from_url(link)
+    if refusals:
+        raise ValueError(f"The file is about an experiment that this app does not know. {refusals[0]}")
+    return _checked(experiment, arrays, refusal)
+
+
+def _checked(experiment: Experiment, arrays: Arrays, refusal: str) -> Result:
+    """A result of arrays that fit each other and can be drawn."""
+    try:
+        result = Result.from_arrays(experiment, arrays)
+        result.figure()
+        result.sentences()
+    except (KeyError, IndexError, ValueError, TypeError, RuntimeError, AssertionError):
+        raise ValueError(refusal) from None
+    return result
+
+
+Writer = Callable[[Result], bytes]
+# Ending of the file -> what is written into it.
+WRITERS: Mapping[str, Writer] = {
+    "zip": Result.packed,
+    "npz": npz,
+    "csv.zip": csv,
+    "html": lambda result: html(result).encode(),
+    "py": lambda result: script(result.experiment).encode(),
+}

@@ -1,0 +1,75 @@
+"""The playback of runs on a surface as an animated GIF: the same map, colors and steps as on the screen."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from plotly.colors import get_colorscale, sample_colorscale
+
+from landscapes import Surface
+from ravine.picture import COLORS, Floats, number, surface_grid
+from ravine.result import Result
+
+FRAMES = 60
+SIZE = (640, 480)  # of the map in pixels; a strip below says the step and the losses
+STRIP = 30
+_SECONDS = 5.0
+
+
+def gif(result: Result) -> bytes:
+    """The paths growing over the map, in at most FRAMES pictures. Raises ValueError where there is no surface to draw on."""
+    surface, path = result.experiment.landscape, result.trajectory
+    if not isinstance(surface, Surface):
+        raise ValueError("Only paths on a surface play as a GIF.")
+    ground = _ground(surface)
+    points = _pixels(surface, path.params.double().cpu().numpy())  # (R, N, 2)
+    rows = np.unique(np.linspace(0, len(points) - 1, FRAMES).round().astype(int))
+    frames = []
+    for row in rows:
+        picture = ground.copy()
+        draw = ImageDraw.Draw(picture)
+        for index, color in enumerate(COLORS[: points.shape[1]]):
+            trail = [tuple(point) for point in points[: row + 1, index].tolist()]
+            if len(trail) > 1:
+                draw.line(trail, fill="#ffffff", width=4, joint="curve")
+                draw.line(trail, fill=color, width=2, joint="curve")
+        for index, color in enumerate(COLORS[: points.shape[1]]):
+            x, y = points[row, index]
+            draw.ellipse((x - 6, y - 6, x + 6, y + 6), fill=color, outline="#ffffff", width=2)
+        draw.rectangle((0, SIZE[1], SIZE[0], SIZE[1] + STRIP), fill="#ffffff")
+        words = [f"step {int(path.step[row])}"] + [f"{number(float(loss))}" for loss in path.loss[row]]
+        for place, (word, color) in enumerate(zip(words, ("#000000", *COLORS), strict=False)):
+            draw.text((10 + 130 * place, SIZE[1] + 6), word, fill=color, font=ImageFont.load_default(16))
+        frames.append(picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=128))
+    buffer = io.BytesIO()
+    durations = [round(1000 * _SECONDS / len(frames))] * (len(frames) - 1) + [1500]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def _ground(surface: Surface) -> Image.Image:
+    """The map in the colors of the loss, with white room for the strip below."""
+    _, _, z = surface_grid(surface)
+    finite = np.where(np.isfinite(z), z, np.nan)
+    height = np.log10(finite - np.nanmin(finite) + 1e-3 * np.nanstd(finite) + 1e-300) if surface.log_color else finite
+    low, high = np.nanpercentile(height, [2, 98])
+    share = np.clip((height - low) / ((high - low) or 1.0), 0, 1)
+    table = np.array(
+        [[int(part) for part in color[4:-1].split(",")] for color in sample_colorscale(get_colorscale("Cividis"), np.linspace(0, 1, 256), colortype="rgb")],
+        dtype=np.uint8,
+    )  # fmt: skip
+    image = table[np.nan_to_num(share * 255, nan=0).astype(np.uint8)]
+    image[~np.isfinite(height)] = 150
+    picture = Image.new("RGB", (SIZE[0], SIZE[1] + STRIP), "#ffffff")
+    picture.paste(Image.fromarray(image[::-1].copy()).resize(SIZE, Image.Resampling.BICUBIC))
+    return picture
+
+
+def _pixels(surface: Surface, points: Floats) -> Floats:
+    """Points (..., 2) in pixels of the map, kept within a few of its widths where a run leaves it."""
+    low, high = np.array(surface.window).T
+    share = (np.nan_to_num(points, nan=0.0, posinf=1e9, neginf=-1e9) - low) / (high - low)
+    share = np.clip(share, -3, 4)
+    return np.stack([share[..., 0] * SIZE[0], (1 - share[..., 1]) * SIZE[1]], axis=-1)

@@ -1,0 +1,181 @@
+"""Exports: what is written is parsed again, by libraries that did not write it, and equals the numbers."""
+
+import csv
+import dataclasses
+import html
+import io
+import json
+import re
+import zipfile
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landscapes import LANDSCAPES, MLP
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, composed
+from ravine import Experiment, compute, export
+from ravine.experiment import VIEWS
+from ravine.movie import FRAMES, SIZE, STRIP, gif
+
+TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
+
+
+def example(view):
+    """A small experiment of any view, with layers around its first rule."""
+    base = Experiment.default(view)
+    rule = composed(OPTIMIZERS["gd"](lr=0.02), SCHEDULES["cosine"](), [partial(WRAPPERS["clip_norm"], c=2.0)])
+    changes = {"steps": 12} if "steps" in VIEWS[view].keys else {}
+    if base.start is None and VIEWS[view].offers(MLP):
+        changes |= {"landscape": TINY, "optimizers": (rule,)}
+    if base.start is not None and base.view == "descend":
+        changes |= {
+            "optimizers": (rule, OPTIMIZERS["adam"](lr=0.1)),
+            "start": (0.5, -1.25),
+            "landscape": LANDSCAPES["beale"](),
+        }
+    if "points" in VIEWS[view].keys:
+        changes |= {"points": 5}
+    return dataclasses.replace(base, **changes)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return {view: compute(example(view)) for view in VIEWS}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_script_reproduces_the_numbers_and_the_picture(view, results):
+    """The text is run as a notebook would run it: it knows nothing but the public API."""
+    result = results[view]
+    names = {"__name__": "notebook"}
+    exec(compile(export.script(result.experiment), "script.py", "exec"), names)
+    assert names["experiment"] == result.experiment
+    assert names["result"].fingerprint == result.fingerprint
+    assert names["figure"].to_json() == result.figure().to_json()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_npz_holds_every_number_and_the_specification(view, results):
+    with np.load(io.BytesIO(export.npz(results[view])), allow_pickle=False) as file:
+        held = dict(file)
+    assert json.loads(str(held.pop("specification"))) == results[view].specification()
+    assert held.keys() == results[view].arrays().keys()
+    for name, array in results[view].arrays().items():
+        np.testing.assert_array_equal(held[name], array)
+        assert held[name].dtype == array.dtype
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_tables_hold_every_number(view, results):
+    arrays = results[view].arrays()
+    columns = {}
+    with zipfile.ZipFile(io.BytesIO(export.csv(results[view]))) as archive:
+        held = json.loads(archive.read("specification.json"))
+        for name in archive.namelist():
+            if name.endswith(".csv"):
+                head, *rows = csv.reader(io.TextIOWrapper(archive.open(name)))
+                columns |= dict(zip(head, np.array(rows, dtype=float).T, strict=True))
+    assert held["link"] == results[view].experiment.to_url()
+    for name, array in arrays.items():
+        if name in held["only_in_npz"]:
+            assert array.reshape(len(array), -1).shape[1] > export.COLUMNS
+            continue
+        for place in np.ndindex(*array.shape[1:]):
+            column = columns.pop(name + "".join(f"[{one}]" for one in place))
+            np.testing.assert_array_equal(column, array[(..., *place)].astype(float).reshape(-1))
+    assert columns == {}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_web_page_needs_no_internet(view, results):
+    text = export.html(results[view], title="<b>Bold</b>")
+    markup = re.sub(
+        r"(<script[^>]*>).*?</script>", r"\1", text, flags=re.S
+    )  # what scripts hold fetches nothing by itself
+    assert not re.search(r"src=|href=|@import", markup)
+    assert "Plotly.newPlot" in text
+    assert len(text) > 4_000_000  # Plotly itself is inside
+    (held,) = re.findall(r'<script type="application/json" id="specification">(.*?)</script>', text)
+    assert json.loads(html.unescape(held)) == results[view].specification()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_saved_files_open_again(view, results):
+    for data in (results[view].packed(), export.npz(results[view])):
+        again = export.reopened(data)
+        assert again.experiment == results[view].experiment
+        assert again.fingerprint == results[view].fingerprint
+
+
+def _zip(**files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name.replace("__", "."), content)
+    return buffer.getvalue()
+
+
+def _pickled():
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    return buffer.getvalue()
+
+
+LINK = json.dumps({"link": Experiment.default().to_url()})
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "not a results file"),
+        (b"PK\x03\x04 no", "not a results file"),
+        (_zip(readme__txt="hello"), "not a results file"),
+        (_zip(specification__json="{"), "not a results file"),
+        (_zip(specification__json="[1]"), "not a results file"),
+        (_zip(specification__json='{"link": 3}'), "not a results file"),
+        (_zip(specification__json=LINK), "not a results file"),
+        (_zip(specification__json=LINK, loss__npy=b"no array"), "not a results file"),
+        (_zip(specification__json=LINK, loss__npy=_pickled()), "not a results file"),
+        (_zip(specification__json='{"link": "/?land=nowhere"}'), "does not know"),
+        (_zip(specification__json=bytes(export.UPLOAD + 1)), "unpacks to more than 64 MB"),
+    ],
+)
+def test_any_other_file_is_refused_in_a_sentence(data, said):
+    with pytest.raises(ValueError, match=said):
+        export.reopened(data)
+
+
+def test_a_file_whose_arrays_do_not_fit_is_refused(results):
+    arrays = results["descend"].arrays()
+    files = {"specification__json": json.dumps(results["descend"].specification())}
+    for name, array in arrays.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array[:2, :1] if name == "params" else array)
+        files[f"{name}__npy"] = buffer.getvalue()
+    with pytest.raises(ValueError, match="not a results file"):
+        export.reopened(_zip(**files))
+
+
+@pytest.mark.parametrize("preset", export.PRESETS)
+def test_a_figure_for_a_paper_has_its_size(preset, results):
+    width, height, points = export.PRESETS[preset]
+    layout = export.paper(results["edge"].figure(), width, height, points).layout
+    assert (layout.width, layout.height) == (width, height)
+    assert layout.font.size == pytest.approx(points * 96 / 72, abs=0.5)
+    assert layout.xaxis.linecolor == "#000"
+
+
+def test_the_animation_grows_from_the_start_to_the_end(results):
+    with Image.open(io.BytesIO(gif(results["descend"]))) as movie:
+        assert movie.size == (SIZE[0], SIZE[1] + STRIP)
+        assert movie.n_frames == min(FRAMES, 13)
+        assert movie.info["loop"] == 0
+        pictures = []
+        for frame in range(movie.n_frames):
+            movie.seek(frame)
+            pictures.append(np.asarray(movie.convert("RGB")).astype(int))
+    assert all((before != after).any() for before, after in zip(pictures, pictures[1:], strict=False))
+    with pytest.raises(ValueError, match="surface"):
+        gif(results["edge"])

@@ -1,0 +1,184 @@
+"""Rooms on a clock that we turn: bounded, expiring, and closed to those who do not hold the key."""
+
+import threading
+
+import pytest
+
+from ravine.outcome import OUTCOMES
+from ravine.rooms import PACKET, PACKETS, PRESENT, Refused, Rooms
+
+SEAT, OTHER = "a" * 32, "b" * 32
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def rooms(clock):
+    return Rooms(clock, rooms=3, seats=2, idle=100)
+
+
+@pytest.fixture
+def room(rooms):
+    return rooms.open()
+
+
+def test_students_see_what_the_teacher_shows(rooms, room):
+    code, key = room
+    rooms.join(code, SEAT)
+    assert rooms.shown(code, SEAT) == {"version": 0, "state": {}, "asking": False, "vote": ""}
+    rooms.publish(code, key, {"view": "v1"}, {"v1": b"packet"})
+    assert rooms.shown(code, SEAT)["state"] == {"view": "v1"}
+    assert rooms.packet(code, "v1") == b"packet"
+    # The same again is no news.
+    rooms.publish(code, key, {"view": "v1"}, {"v1": b"packet"})
+    assert rooms.shown(code)["version"] == 1
+
+
+def test_votes_are_counted_once_a_seat_and_belong_to_their_question(rooms, room):
+    code, key = room
+    rooms.join(code, SEAT)
+    with pytest.raises(Refused, match="Nothing is asked"):
+        rooms.vote(code, SEAT, "converges")
+    rooms.publish(code, key, {"n": 1}, {}, asking="one")
+    with pytest.raises(Refused, match="Join"):
+        rooms.vote(code, OTHER, "converges")
+    rooms.join(code, OTHER)
+    for seat, word in ((SEAT, "converges"), (OTHER, "diverges"), (SEAT, "diverges")):
+        rooms.vote(code, seat, word)
+    assert rooms.tally(code, key) == {
+        "present": 2, "votes": {"converges": 0, "oscillates": 0, "diverges": 2}, "asking": True,
+    }  # fmt: skip
+    assert rooms.shown(code, SEAT)["vote"] == "diverges"
+    with pytest.raises(Refused, match="converges, oscillates, diverges"):
+        rooms.vote(code, SEAT, "explodes")
+    # The answer keeps the tally on the screen; the next question starts anew.
+    rooms.publish(code, key, {"n": 2}, {})
+    assert rooms.tally(code, key)["votes"]["diverges"] == 2
+    rooms.publish(code, key, {"n": 3}, {}, asking="two")
+    assert sum(rooms.tally(code, key)["votes"].values()) == 0
+
+
+def test_a_reload_comes_back_to_its_seat(rooms, room):
+    code, key = room
+    rooms.publish(code, key, {}, {}, asking="one")
+    rooms.join(code, SEAT)
+    rooms.vote(code, SEAT, OUTCOMES[1])
+    rooms.join(code, SEAT)
+    assert rooms.shown(code, SEAT)["vote"] == OUTCOMES[1]
+    assert rooms.tally(code, key)["present"] == 1
+
+
+def test_rooms_seats_and_packets_are_bounded(rooms, room):
+    code, key = room
+    rooms.open()
+    rooms.open()
+    with pytest.raises(Refused, match="3 rooms"):
+        rooms.open()
+    rooms.join(code, SEAT)
+    rooms.join(code, OTHER)
+    with pytest.raises(Refused, match="2 seats"):
+        rooms.join(code, "c" * 32)
+    for seat in ("", "short", "x" * 65, "a b" * 8, "é" * 20, "<b>" * 8):
+        with pytest.raises(Refused, match="seat"):
+            rooms.join(code, seat)
+    for number in range(9):
+        rooms.publish(code, key, {"n": number}, {f"p{number}": b"x"})
+    kept = [number for number in range(9) if _has(rooms, code, f"p{number}")]
+    assert kept == list(range(9))[-PACKETS:]
+    with pytest.raises(Refused, match="too large"):
+        rooms.publish(code, key, {"n": 10}, {"big": bytes(PACKET + 1)})
+    listening = [rooms.listen(code, lambda number=number: number) for number in range(4)]
+    with pytest.raises(Refused, match="Too many"):
+        rooms.listen(code, print)
+    listening[0]()
+    rooms.listen(code, print)
+
+
+def _has(rooms, code, name):
+    try:
+        return bool(rooms.packet(code, name))
+    except Refused:
+        return False
+
+
+def test_only_the_key_opens(rooms, room):
+    code, key = room
+    other = rooms.open()[1]
+    for wrong in ("", other, key[:-1], "ключ"):
+        assert not rooms.owns(code, wrong)
+        for act in (
+            lambda wrong=wrong: rooms.publish(code, wrong, {}, {}),
+            lambda wrong=wrong: rooms.tally(code, wrong),
+            lambda wrong=wrong: rooms.close(code, wrong),
+        ):
+            with pytest.raises(Refused, match="Only the teacher"):
+                act()
+    assert rooms.owns(code, key)
+    rooms.close(code, key)
+    with pytest.raises(Refused, match="no such room"):
+        rooms.shown(code)
+
+
+def test_a_room_without_its_teacher_expires(rooms, room, clock):
+    code, key = room
+    rooms.join(code, SEAT)
+    clock.now = 99
+    assert rooms.owns(code, key)
+    clock.now = 198
+    rooms.shown(code, SEAT)  # students do not keep it open
+    clock.now = 200
+    with pytest.raises(Refused, match="no such room"):
+        rooms.shown(code)
+    assert len({rooms.open()[0] for _ in range(3)}) == 3
+
+
+def test_who_is_silent_is_not_present(rooms, room, clock):
+    code, key = room
+    rooms.join(code, SEAT)
+    rooms.join(code, OTHER)
+    clock.now = PRESENT
+    rooms.shown(code, SEAT)
+    clock.now = PRESENT + 1
+    assert rooms.tally(code, key)["present"] == 1
+
+
+def test_listeners_hear_of_what_is_shown_and_not_of_votes(rooms, room):
+    code, key = room
+    heard = []
+    stop = rooms.listen(code, lambda: heard.append(1))
+    rooms.join(code, SEAT)
+    rooms.publish(code, key, {"n": 1}, {}, asking="q")
+    rooms.vote(code, SEAT, "diverges")
+    assert len(heard) == 1
+    rooms.close(code, key)
+    assert len(heard) == 2
+    stop()
+
+
+def test_many_threads_vote_at_once():
+    rooms = Rooms()
+    code, key = rooms.open()
+    rooms.publish(code, key, {}, {}, asking="q")
+
+    def student(number):
+        seat = f"{number:032d}"
+        rooms.join(code, seat)
+        for word in (*OUTCOMES, OUTCOMES[number % 3]):
+            rooms.vote(code, seat, word)
+
+    threads = [threading.Thread(target=student, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert rooms.tally(code, key)["votes"] == dict.fromkeys(OUTCOMES, 10)
