@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from landscapes.landscape import Layout
+from landscapes.landscape import Differentiated, Layout
 from landscapes.setting import setting
-from landscapes.theory.model import FiniteSum, normal, scores, seeded, top_eigenvalue
+from landscapes.theory.model import FiniteSum, normal, seeded, top_eigenvalue
+from landscapes.theory.scored import Scored, Term
 
 
 @dataclass(frozen=True)
-class Logistic(FiniteSum):
+class Logistic(Scored):
     """L = mean of log(1 + exp(-y_i w.x_i)), x_i Gaussian with a gap of twice the margin between the classes along e_1.
 
     The weights grow without end, in the direction of the largest margin; the sharpness is largest at w = 0.
@@ -46,8 +47,9 @@ class Logistic(FiniteSum):
         drawn = normal(generator, self.features)
         return drawn if row else torch.zeros_like(drawn)
 
-    def _terms(self, params: Tensor, *data: Tensor) -> Tensor:
-        return functional.softplus(-scores(params, data[0]))
+    def _term(self, score: Tensor, *targets: Tensor) -> Term:
+        wrong = torch.sigmoid(-score)
+        return Term(-functional.logsigmoid(score), -wrong, wrong * torch.sigmoid(score))
 
     def predictor(self, params: Tensor) -> Tensor:
         """The direction of w, zero at zero."""
@@ -98,7 +100,7 @@ def nearest_to_zero(points: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LinearSoftmax(FiniteSum):
+class LinearSoftmax(Differentiated, FiniteSum):
     """Softmax regression on classes of unequal frequency: level g = 0, 1, ... has 2^g classes with 2^(levels - g) samples
     each, so that every level has as many samples. Inputs are a prototype of the class and noise, both N(0, 1/d), and one
     constant, large feature.

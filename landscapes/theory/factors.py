@@ -8,13 +8,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from landscapes.landscape import Layout
+from landscapes.landscape import Differentiated, Layout
 from landscapes.setting import setting
-from landscapes.theory.model import FiniteSum, Model, falling, normal, scores, seeded, top_eigenvalue
+from landscapes.theory.model import Model, falling, normal, seeded, top_eigenvalue
+from landscapes.theory.scored import Scored, Term
 
 
 @dataclass(frozen=True)
-class MatrixFactorization(Model):
+class MatrixFactorization(Differentiated, Model):
     """L = |U V^T - M|^2 / 2 with M = diag(s_1, s_2, ...), U (rows, rank) and V (columns, rank).
 
     Gradient flow keeps U^T U - V^T V. The best approximation (Eckart and Young 1936) leaves half the sum of the squares of
@@ -89,7 +90,7 @@ class MatrixFactorization(Model):
 
 
 @dataclass(frozen=True)
-class MatrixSensing(FiniteSum):
+class MatrixSensing(Scored):
     """L = mean of (<A_i, U U^T> - <A_i, Z>)^2 / 4 with symmetric Gaussian A_i, square U and Z = diag(s_1, s_2, ..., 0).
 
     Nothing but the small start asks for low rank: U could fit the measurements in many other ways.
@@ -137,13 +138,29 @@ class MatrixSensing(FiniteSum):
     def _begin(self, generator: torch.Generator, row: int) -> Tensor:
         return self.scale * normal(generator, self.dim) / self.size**0.5
 
-    def _terms(self, params: Tensor, *data: Tensor) -> Tensor:
-        sensors, measured = data
-        return (scores(self.predictor(params), sensors) - measured).square() / 4
+    def _term(self, score: Tensor, *targets: Tensor) -> Term:
+        residual = score - targets[0]
+        return Term(residual.square() / 4, residual / 2, torch.full_like(residual, 0.5))
+
+    def _square(self, vectors: Tensor) -> Tensor:
+        return vectors.unflatten(-1, (self.size, self.size))
+
+    def _coefficients(self, params: Tensor) -> Tensor:
+        factor = self._square(params)
+        return (factor @ factor.mT).flatten(-2)
+
+    def _push(self, params: Tensor, vectors: Tensor) -> Tensor:
+        half = self._square(params) @ self._square(vectors).mT
+        return (half + half.mT).flatten(-2)
+
+    def _pull(self, params: Tensor, weights: Tensor) -> Tensor:
+        return (2 * self._square(weights) @ self._square(params)).flatten(-2)  # the weights are symmetric, as the A_i
+
+    def _bend(self, params: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+        return self._pull(vectors, weights)
 
     def predictor(self, params: Tensor) -> Tensor:
-        factor = self.layout.unpack(params)["U"]
-        return (factor @ factor.mT).flatten(-2)
+        return self._coefficients(params)
 
     def infimum(self) -> float:
         return 0.0

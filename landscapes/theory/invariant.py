@@ -9,11 +9,12 @@ from torch import Tensor
 
 from landscapes.landscape import Layout
 from landscapes.setting import setting
-from landscapes.theory.model import FiniteSum, normal, scores, seeded
+from landscapes.theory.model import normal, seeded
+from landscapes.theory.scored import Scored, Term
 
 
 @dataclass(frozen=True)
-class ScaleInvariant(FiniteSum):
+class ScaleInvariant(Scored):
     """L = mean of 1 - a_i.w / |w|, a_i = e_1 + noise whose mean is zero, so that L = 1 - cos(w, e_1).
 
     Every gradient, of a batch too, is orthogonal to w: a step of gradient descent adds eta^2 |g|^2 to |w|^2, and gradient
@@ -46,11 +47,29 @@ class ScaleInvariant(FiniteSum):
     def _direction(self) -> Tensor:
         return torch.eye(self.features, dtype=torch.float64)[0]
 
-    def _terms(self, params: Tensor, *data: Tensor) -> Tensor:
-        return 1 - scores(self.predictor(params), data[0])
+    def _term(self, score: Tensor, *targets: Tensor) -> Term:
+        return Term(1 - score, -torch.ones_like(score), torch.zeros_like(score))
+
+    def _coefficients(self, params: Tensor) -> Tensor:
+        return params / params.norm(dim=-1, keepdim=True)
+
+    def _push(self, params: Tensor, vectors: Tensor) -> Tensor:
+        unit = self._coefficients(params)
+        tangent = vectors - (unit * vectors).sum(-1, keepdim=True) * unit
+        return tangent / params.norm(dim=-1, keepdim=True)
+
+    def _pull(self, params: Tensor, weights: Tensor) -> Tensor:
+        return self._push(params, weights)  # the projection is symmetric
+
+    def _bend(self, params: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+        unit = self._coefficients(params)
+        along, across = (weights * unit).sum(-1, keepdim=True), (vectors * unit).sum(-1, keepdim=True)
+        crossed = (weights * vectors).sum(-1, keepdim=True)
+        bent = weights * across + unit * (crossed - 3 * along * across) + along * vectors
+        return -bent / params.square().sum(-1, keepdim=True)
 
     def predictor(self, params: Tensor) -> Tensor:
-        return params / params.norm(dim=-1, keepdim=True)
+        return self._coefficients(params)
 
     def infimum(self) -> float:
         return 0.0

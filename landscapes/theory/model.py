@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscapes.landscape import Differentiated
+from landscapes.landscape import Landscape
 from landscapes.setting import setting
 
 _CACHE_BYTES = 8 << 20  # what the intermediates of one evaluation may take
@@ -37,7 +37,7 @@ def top_eigenvalue(matrix: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Model(Differentiated):
+class Model(Landscape):
     """A loss with data that follow from the settings. Starts and data come from separate streams of the seed."""
 
     @property
@@ -88,8 +88,12 @@ class FiniteSum(Model):
         """The terms (..., n) at params (..., dim) on rows of the data, (n, ...) or one set a run, (..., n, ...)."""
 
     def _loss(self, params: Tensor, batch: Tensor | None) -> Tensor:
+        return self._terms(params, *self._picked(params, batch)).mean(-1)
+
+    def _picked(self, params: Tensor, batch: Tensor | None) -> tuple[Tensor, ...]:
+        """The data of all samples, or of those in the batch."""
         data = self.tensors(params)
-        return self._terms(params, *(data if batch is None else (one[batch] for one in data))).mean(-1)
+        return data if batch is None else tuple(one[batch] for one in data)
 
 
 def scores(params: Tensor, inputs: Tensor) -> Tensor:
@@ -99,7 +103,8 @@ def scores(params: Tensor, inputs: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _placed(model: Model, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    if (dtype, device.type) != (torch.float64, "cpu"):
+    with torch.inference_mode(False):  # kept for those who differentiate, whoever asks first
+        if (dtype, device.type) == (torch.float64, "cpu"):
+            return model._draw(torch.Generator().manual_seed(model.seed))
         drawn = _placed(model, torch.float64, torch.device("cpu"))
         return tuple(one.to(device, dtype if one.is_floating_point() else None) for one in drawn)
-    return model._draw(torch.Generator().manual_seed(model.seed))

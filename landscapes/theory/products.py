@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from landscapes.landscape import Layout
+from landscapes.landscape import Differentiated, Layout
 from landscapes.setting import setting
 from landscapes.theory.model import Model, falling, normal, seeded
 
@@ -17,7 +18,7 @@ _BISECTIONS = 110  # from the largest square down to the last bit of a float64
 
 
 @dataclass(frozen=True)
-class ScalarNetwork(Model):
+class ScalarNetwork(Differentiated, Model):
     """L = (w_1 w_2 ... w_D - t)^2 / 2. At a minimum the Hessian is q q^T with q_i = t / w_i.
 
     Gradient flow keeps every w_i^2 - w_j^2, so it ends at |w_i| = sqrt(w_i^2 + s) with s from the product t. The start lies
@@ -87,7 +88,7 @@ class ScalarNetwork(Model):
 
 
 @dataclass(frozen=True)
-class DeepLinear(Model):
+class DeepLinear(Differentiated, Model):
     """L = |W_N ... W_1 - S|^2 / 2 with S = diag(s_1, s_2, ..., 0) and square layers.
 
     Gradient flow keeps W_{l+1}^T W_{l+1} - W_l W_l^T. The flattest minimum, W_l = S^(1/N), has sharpness N s_1^(2 - 2/N)
@@ -172,6 +173,7 @@ class CatapultNetwork(Model):
     )
     reference = "Lewkowycz et al. 2020, arXiv:2003.02218"
     equation = r"\frac{1}{2}\left(\frac{u \cdot v}{\sqrt{n}}\right)^2"
+    analytic = True
     units: int = setting(256, 1, 4096, symbol="n", help="Hidden units.")
     gain: float = setting(2.5, 0.01, 100.0, log=True, help="Standard deviation of the initial weights.")
     seed: int = seeded()
@@ -184,8 +186,28 @@ class CatapultNetwork(Model):
         return self.gain * normal(generator, self.dim)
 
     def _loss(self, params: Tensor, batch: Tensor | None) -> Tensor:
+        return self._output(params).square() / 2
+
+    def _output(self, params: Tensor) -> Tensor:
+        """f (...)."""
         u, v = params[..., : self.units], params[..., self.units :]
-        return (u * v).sum(-1).square() / (2 * self.units)
+        return (u * v).sum(-1) / self.units**0.5
+
+    def _slope(self, vectors: Tensor) -> Tensor:
+        """The gradient (..., dim) of f at a point: its two halves change places. So f has this constant Hessian, too."""
+        return vectors.roll(self.units, -1) / self.units**0.5
+
+    def _value_and_grad(self, params: Tensor, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+        output = self._output(params)
+        return output.square() / 2, output.unsqueeze(-1) * self._slope(params)
+
+    def _hessian_operator(self, params: Tensor, batch: Tensor | None) -> Callable[[Tensor], Tensor]:
+        output, slope = self._output(params).unsqueeze(-1), self._slope(params)
+
+        def product(vectors: Tensor) -> Tensor:
+            return slope * (slope * vectors).sum(-1, keepdim=True) + output * self._slope(vectors)
+
+        return product
 
     def infimum(self) -> float:
         return 0.0

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from landscapes.landscape import Layout
 from landscapes.setting import setting
-from landscapes.theory.model import FiniteSum, Model, normal, scores, seeded, top_eigenvalue
+from landscapes.theory.model import Model, normal, seeded, top_eigenvalue
+from landscapes.theory.scored import Scored, Term, half_square
 
 _NEWTON_STEPS = 100
 
 
 @dataclass(frozen=True)
-class DiagonalNetwork(FiniteSum):
+class DiagonalNetwork(Scored):
     """L = mean of ((u * v).x_i - y_i)^2 / 2, with fewer samples than features and a sparse truth of +1, -1, +1, ...
 
     Gradient flow keeps u^2 - v^2: with a = (u + v) / 2 and b = (u - v) / 2 it multiplies a by exp(s) and b by exp(-s), s in
@@ -60,12 +61,24 @@ class DiagonalNetwork(FiniteSum):
         drawn = self.scale * normal(generator, self.dim)
         return drawn if row else self.scale * (torch.arange(self.dim) < self.features).double()
 
-    def _terms(self, params: Tensor, *data: Tensor) -> Tensor:
-        inputs, targets = data
-        return (scores(self.predictor(params), inputs) - targets).square() / 2
+    def _term(self, score: Tensor, *targets: Tensor) -> Term:
+        return half_square(score, targets[0])
+
+    def _coefficients(self, params: Tensor) -> Tensor:
+        return params[..., : self.features] * params[..., self.features :]
+
+    def _push(self, params: Tensor, vectors: Tensor) -> Tensor:
+        crossed = params.roll(self.features, -1) * vectors  # v du and u dv
+        return crossed[..., : self.features] + crossed[..., self.features :]
+
+    def _pull(self, params: Tensor, weights: Tensor) -> Tensor:
+        return params.roll(self.features, -1) * torch.cat([weights, weights], dim=-1)
+
+    def _bend(self, params: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+        return self._pull(vectors, weights)
 
     def predictor(self, params: Tensor) -> Tensor:
-        return params[..., : self.features] * params[..., self.features :]
+        return self._coefficients(params)
 
     def infimum(self) -> float:
         return 0.0
@@ -205,7 +218,7 @@ class QuadraticRegression(Model):
 
 
 @dataclass(frozen=True)
-class OpposingSignals(FiniteSum):
+class OpposingSignals(Scored):
     """f(x) = c b.x with squared loss. Four inputs of falling variance carry the signal; in a few outliers a fifth, large
     input comes with a target that is half the time too high, half the time too low.
 
@@ -249,12 +262,23 @@ class OpposingSignals(FiniteSum):
         drawn = normal(generator, 5) / 5**0.5
         return self.scale * torch.cat([drawn, torch.ones(1, dtype=torch.float64)])
 
-    def _terms(self, params: Tensor, *data: Tensor) -> Tensor:
-        inputs, targets = data
-        return (scores(self.predictor(params), inputs) - targets).square() / 2
+    def _term(self, score: Tensor, *targets: Tensor) -> Term:
+        return half_square(score, targets[0])
+
+    def _coefficients(self, params: Tensor) -> Tensor:
+        return params[..., 5:] * params[..., :5]
+
+    def _push(self, params: Tensor, vectors: Tensor) -> Tensor:
+        return params[..., 5:] * vectors[..., :5] + params[..., :5] * vectors[..., 5:]
+
+    def _pull(self, params: Tensor, weights: Tensor) -> Tensor:
+        return torch.cat([params[..., 5:] * weights, (params[..., :5] * weights).sum(-1, keepdim=True)], dim=-1)
+
+    def _bend(self, params: Tensor, weights: Tensor, vectors: Tensor) -> Tensor:
+        return self._pull(vectors, weights)
 
     def predictor(self, params: Tensor) -> Tensor:
-        return params[..., 5:] * params[..., :5]
+        return self._coefficients(params)
 
     @cached_property
     def _least_squares(self) -> Tensor:
@@ -305,7 +329,7 @@ class OpposingSignals(FiniteSum):
 
 
 @dataclass(frozen=True)
-class PhaseRetrieval(FiniteSum):
+class PhaseRetrieval(Scored):
     """L = mean of ((a_i.w)^2 - y_i)^2 / 4 with y_i = (a_i.w*)^2, Gaussian a_i and w* = e_1: the sign of w* is lost.
 
     At +-w* the Hessian is twice the mean of y_i a_i a_i^T, whose top eigenvalue tends to 6 with many samples.
@@ -333,9 +357,9 @@ class PhaseRetrieval(FiniteSum):
     def _begin(self, generator: torch.Generator, row: int) -> Tensor:
         return self.scale * normal(generator, self.features) / self.features**0.5
 
-    def _terms(self, params: Tensor, *data: Tensor) -> Tensor:
-        inputs, targets = data
-        return (scores(params, inputs).square() - targets).square() / 4
+    def _term(self, score: Tensor, *targets: Tensor) -> Term:
+        excess = score.square() - targets[0]
+        return Term(excess.square() / 4, excess * score, 3 * excess + 2 * targets[0])
 
     def infimum(self) -> float:
         return 0.0

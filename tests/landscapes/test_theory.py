@@ -145,6 +145,17 @@ def test_a_batch_equals_its_rows_one_by_one(land):
         torch.testing.assert_close(land.hvp(params[index], params[index]), products[index], rtol=1e-11, atol=1e-12)
 
 
+@every_model
+def test_data_first_used_without_autograd_serve_it_later(land):
+    other = type(land)(**(LANDS[land.name] | {"seed": 77}))
+    params = other.start(2)[1]
+    with torch.inference_mode():
+        other.loss(params)  # draws and keeps them, as a run of a landscape with analytic derivatives does
+    point = params.clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(other.loss(point), point)
+    torch.testing.assert_close(slope, other.grad(params), rtol=1e-10, atol=1e-12)
+
+
 @every_sum
 def test_the_loss_is_the_mean_over_samples(land):
     params = points(land, 2)
