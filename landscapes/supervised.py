@@ -45,14 +45,17 @@ def taken(default: int) -> Any:
         default,
         0,
         100_000,
-        label="Training samples",
-        help="How many samples to learn from, drawn at random; 0 takes all.",
+        label="Training samples (0: all)",
+        help="How many samples to learn from, drawn at random.",
     )
 
 
 def judged(default: str) -> Any:
     """The setting of the loss of one sample."""
     return setting(default, choices=tuple(OBJECTIVES), aliases=("loss",), symbol=r"\ell", help="Loss of one sample.")
+
+
+DATA_SETTINGS = ("data", "subset", "test_share", "label_noise", "standardize", "data_seed")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Supervised(Differentiated):
     data: str = learns("digits", "vector")
     objective: str = judged("cross_entropy")
     weight_decay: float = setting(
-        0.0, 0.0, 10.0, symbol=r"\lambda", label="Weight decay in the loss", help="Adds λ/2 |w|² to the loss."
+        0.0, 0.0, 10.0, label="Weight decay in the loss", help="Adds this times |w|²/2 to the loss."
     )
     subset: int = taken(0)
     test_share: float = setting(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import streamlit as st
 
-from landscapes import LANDSCAPES, settings
-from pages._controls import machine_controls, own_controls, section, settings_of, visible
+from landscapes import LANDSCAPES, Landscape, Network, Supervised, settings
+from landscapes.data import DATA
+from landscapes.supervised import DATA_SETTINGS
+from pages._controls import control, machine_controls, own_controls, section, visible
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from ravine import Experiment
 from ravine.experiment import offered
@@ -25,8 +28,7 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
         kind = LANDSCAPES[name]
         base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()
         own = own_controls(experiment, extra)
-        with section("Network", ":material/hub:", settings(kind)):
-            network = settings_of(base, f"{view}.land.{name}")
+        network = _landscape_settings(base, f"{view}.land.{name}")
         before, slot = experiment.optimizers[0], f"{view}.opt1"
         rule = rule_choice(slot, before, "Rule")
         lr = step_size(slot, rule)
@@ -45,3 +47,21 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
     except ValueError as refusal:
         st.error(str(refusal))
         return experiment
+
+
+def _landscape_settings(landscape: Landscape, prefix: str) -> dict[str, Any]:
+    """Sections for what is learned and for what learns it, or for the one landscape where nothing is learned from data."""
+    every = settings(landscape)
+    of_data = [one for one in DATA_SETTINGS if one in every] if isinstance(landscape, Supervised) else []
+    shared = settings(Network) if isinstance(landscape, Network) else {}
+    # What is a kind's own comes first: its sizes say more than the scale of its weights.
+    rest = sorted((one for one in every if one not in of_data), key=lambda one: one in shared)
+    values: dict[str, Any] = {}
+    for title, icon, names in (("Data", ":material/database:", of_data), ("Network", ":material/hub:", rest)):
+        if names:
+            with section(title, icon, names):
+                values |= {one: control(one, every[one], f"{prefix}.{one}", getattr(landscape, one)) for one in names}
+                if "data" in names and visible("data"):
+                    source = DATA[values["data"]]
+                    st.caption(f"{source.about} ({source.reference})")
+    return values

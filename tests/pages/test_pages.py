@@ -365,6 +365,23 @@ def test_the_edge_page_draws_its_figure():
     assert sent == json.loads(compute(experiment).figure().to_json())
 
 
+def test_a_network_is_offered_the_data_it_can_read_and_says_what_files_are_missing(monkeypatch):
+    monkeypatch.delenv("RAVINE_DATA", raising=False)
+    network = LANDSCAPES["cnn"](subset=4, channels=(1,), test_share=0.5)
+    app = visit_link(small("edge", landscape=network, steps=1))
+    menu = app.selectbox(key="edge.land.cnn.data")
+    assert menu.value == "digits"
+    assert len(menu.options) == len(settings(network)["data"].choices)
+    assert "two moons" not in menu.options
+    assert any(source.value.startswith("1,797 handwritten digits") for source in app.caption)
+    menu.set_value("mnist").run()
+    (error,) = app.error
+    assert error.value.startswith("mnist is read from your own copy of its files")
+    app.selectbox(key="edge.land.cnn.data").set_value("mnist1d").run()
+    assert not app.error
+    assert app.number_input(key="edge.land.cnn.subset").value == 4
+
+
 def test_the_slice_page_draws_its_plane():
     experiment = small("slice", mode="surface")
     app = visit_link(experiment)
