@@ -7,19 +7,17 @@ once, stopped by the residual |H v - lambda v|, which bounds the error of an eig
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from landscapes.derivatives import Operator
 from landscapes.landscape import Landscape
 
 DENSE_DIM = 24  # up to here the whole Hessian costs less than an iteration
 _START_NOISE = 0.02  # keeps a warm start from settling on the second eigenvector
-
-Operator = Callable[[Tensor], Tensor]  # v -> A v, (..., dim) -> (..., dim)
 
 
 class Eigenpairs(NamedTuple):
@@ -65,6 +63,28 @@ def top_eigenpairs(
 ) -> Eigenpairs:
     """As `sharpness`, with residuals and cost, and up to `extra` further pairs to start from another time."""
     landscape._check(params, batch)
+    lead, size = params.shape[:-1], landscape.chunk(params)
+    if params.numel() <= size * landscape.dim or (batch is not None and batch.ndim > 1):
+        return _at(landscape, params, k, tol, start, seed, batch, extra)
+    # Runs too large for the cache together go chunk by chunk, each of which stops when it has converged.
+    flat = params.reshape(-1, landscape.dim)
+    starts = None if start is None else start.reshape(len(flat), *start.shape[-2:])
+    parts = []
+    for begin in range(0, len(flat), size):
+        own = slice(begin, begin + size)
+        own_start = None if starts is None else starts[own]
+        parts.append(_at(landscape, flat[own], k, tol, own_start, seed, batch, extra))
+    values, vectors, residuals = (torch.cat(tensors) for tensors in zip(*(part[:3] for part in parts), strict=True))
+    return Eigenpairs(
+        values.reshape(*lead, -1), vectors.reshape(*lead, *vectors.shape[1:]), residuals.reshape(*lead, -1),
+        sum(part.products for part in parts),
+    )  # fmt: skip
+
+
+def _at(
+    landscape: Landscape, params: Tensor, k: int, tol: float, start: Tensor | None, seed: int, batch: Tensor | None,
+    extra: int,
+) -> Eigenpairs:  # fmt: skip
     # An eigen-solver raises for a whole batch if one matrix is not finite: dead runs sit at zero meanwhile.
     alive = torch.isfinite(params).all(-1, keepdim=True)
     operator = landscape.hessian_operator(torch.where(alive, params, 0), batch)
@@ -161,7 +181,7 @@ def _lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) 
         broken = broken | ~torch.isfinite(image).all(-1)
         image = torch.where(broken[:, None], 0, image)
         span = torch.stack(basis, dim=1)  # (runs, at most m + band - 1, dim)
-        image, column = _orthogonal(image, span)
+        image, column = orthogonal(image, span)
         size = image.norm(dim=-1)
         grows = int(len(basis) < dim)
         coefficients = functional.pad(coefficients, (0, 1, 0, grows))
@@ -180,7 +200,7 @@ def _lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) 
             spent = size <= 10 * epsilon * scale[:, 0]
             if bool(spent.any()):
                 fresh = torch.randn(dim, generator=torch.Generator().manual_seed(m), dtype=torch.float64).to(first)
-                image = torch.where(spent[:, None], _orthogonal(fresh.expand(runs, dim), span)[0], image)
+                image = torch.where(spent[:, None], orthogonal(fresh.expand(runs, dim), span)[0], image)
                 coefficients[:, -1, -1] = torch.where(spent, 0, size)
             basis.append(image / image.norm(dim=-1, keepdim=True))
     if not done and m < dim:
@@ -194,7 +214,7 @@ def _lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) 
     return Eigenpairs(values.flip(-1)[:, :count].masked_fill(broken[:, None], torch.nan), vectors, residuals, m)
 
 
-def _orthogonal(image: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:
+def orthogonal(image: Tensor, span: Tensor) -> tuple[Tensor, Tensor]:
     """image (runs, dim) less its part in span (runs, m, dim), and the coefficients (runs, m) of that part."""
     part = torch.zeros_like(span[..., 0])
     for _ in range(2):  # twice is enough (Parlett 1998, sect. 6.9)

@@ -7,11 +7,21 @@ gradient at once, and a second one every run's Hessian-vector product.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 Loss = Callable[[Tensor], Tensor]
+Operator = Callable[[Tensor], Tensor]  # v -> A v, (..., dim) -> (..., dim)
+
+
+class Linearized(NamedTuple):
+    """Outputs (..., n, c) at params (..., dim), and products with their Jacobian J."""
+
+    outputs: Tensor
+    push: Callable[[Tensor], Tensor]  # v -> J v, (..., dim) -> (..., n, c)
+    pull: Callable[[Tensor], Tensor]  # u -> J' u, (..., n, c) -> (..., dim)
 
 
 def value_and_grad(loss: Loss, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,3 +70,45 @@ def hessian_by_differences(grad: Loss, params: Tensor) -> Callable[[Tensor], Ten
         return (grad(params + step * vectors) - grad(params - step * vectors)) / (2 * step)
 
     return product
+
+
+def linearized(outputs: Callable[[Tensor], Tensor], params: Tensor) -> Linearized:
+    """A map (..., dim) -> (..., n, c) at params. J v is the derivative of u -> J' u, which is linear (Townsend 2017)."""
+    with torch.enable_grad():
+        point = params.detach().requires_grad_(True)
+        value = outputs(point)
+        dummy = torch.zeros_like(value, requires_grad=True)
+        (pulled,) = torch.autograd.grad(value, point, dummy, create_graph=True, materialize_grads=True)
+
+    def push(vectors: Tensor) -> Tensor:
+        (out,) = torch.autograd.grad(pulled, dummy, vectors, retain_graph=True, materialize_grads=True)
+        return out
+
+    def pull(cotangents: Tensor) -> Tensor:
+        (out,) = torch.autograd.grad(value, point, cotangents, retain_graph=True, materialize_grads=True)
+        return out
+
+    return Linearized(value.detach(), push, pull)
+
+
+def pushforward(
+    step: Callable[..., tuple[Tensor, ...]], primals: tuple[Tensor, ...], tangents: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Derivatives of a batched step at `primals` along m tangents of each: tensors (m, ...) -> tensors (m, ...).
+
+    By the same trick as in `linearized`: rows of a batch do not interact, so each carries a tangent of its own.
+    """
+    with torch.enable_grad():
+        points = [
+            one.detach().expand_as(along).requires_grad_(True) for one, along in zip(primals, tangents, strict=True)
+        ]
+        reached = step(*points)
+        moving = [one for one in reached if one.requires_grad]
+        dummies = [torch.zeros_like(one, requires_grad=True) for one in moving]
+        pulled = torch.autograd.grad(moving, points, dummies, create_graph=True, materialize_grads=True)
+    felt = [(one, along) for one, along in zip(pulled, tangents, strict=True) if one.requires_grad]
+    pushed = torch.autograd.grad(
+        [one for one, _ in felt], dummies, [along for _, along in felt], materialize_grads=True
+    )
+    found = iter(pushed)
+    return tuple(next(found) if one.requires_grad else torch.zeros_like(one) for one in reached)

@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from landscapes import data as datasets
+from landscapes import derivatives
 from landscapes.data import DATA, Recipe
+from landscapes.derivatives import Linearized, Operator
 from landscapes.landscape import Differentiated
 from landscapes.setting import setting
 
@@ -133,6 +135,25 @@ class Supervised(Differentiated):
     @abstractmethod
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """The model's outputs (..., n, c) for parameters (..., dim) and inputs (n, ...), shared or one set a run."""
+
+    def jacobian(self, params: Tensor, batch: Tensor | None = None) -> Linearized:
+        """The outputs on the training set or a batch of it, and products with their Jacobian in params (..., dim)."""
+        inputs, _ = self.training_set(params)
+        inputs = inputs if batch is None else inputs[batch]
+        return derivatives.linearized(lambda point: self.outputs(point, inputs), params)
+
+    def gauss_newton_operator(self, params: Tensor, batch: Tensor | None = None) -> Operator:
+        """v -> J' H J v + weight_decay v with the Hessian H of the objective in the outputs: the Hessian's convex part.
+
+        For cross-entropy it is the Fisher information of the labels that the model predicts, for the squared error that of
+        a normal law of variance 1 (Martens 2014, arXiv:1412.1193).
+        """
+        self._check(params, batch)
+        outputs, push, pull = self.jacobian(params, batch)
+        _, targets = self.training_set(params)
+        targets = targets if batch is None else targets[batch]
+        curved = derivatives.hessian_operator(lambda z: OBJECTIVES[self.objective](z, targets), outputs)
+        return lambda vectors: torch.add(pull(curved(push(vectors))), vectors, alpha=self.weight_decay)
 
     def outputs_on_plane(self, center: Tensor, directions: Tensor, inputs: Tensor) -> Callable[[Tensor], Tensor]:
         """The outputs on a plane, as a function of points (k, 2) -> (k, n, c)."""

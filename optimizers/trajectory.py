@@ -324,6 +324,9 @@ def running(
             else:
                 values = {name: unmeasured(value) for name, value in values.items()}
             record.add(now, values, keep_params=now.step % params_every == 0 or last)
+        for name, probe in kinds.items():
+            if probe.follows and not last:
+                memories[name] = probe.follow(_moment(landscape, rules, now), memories[name])
         due = now.step and now.step % report_every == 0 and time.monotonic() - reported >= report_after
         if last or due:
             yield record.trajectory()

@@ -10,11 +10,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from landscapes import derivatives
+from landscapes.derivatives import Linearized, Operator
 from landscapes.landscape import Layout
 from landscapes.networks.layers import ACTIVATIONS, affine, normalized
 from landscapes.networks.network import Network, nonlinearity, normalization
 from landscapes.networks.plane_kernel import PlaneKernel
+from landscapes.networks.products import SLOPES, Products
 from landscapes.setting import setting
+from landscapes.supervised import OBJECTIVES
 
 _LOOSE = 8  # networks to a chunk above which a batch of them is faster than the kernel, one by one
 
@@ -66,6 +70,53 @@ class MLP(Network):
             yield signal
         last = len(self.hidden) + 1
         yield affine(signal, named[f"W{last}"], named[f"b{last}"])
+
+    def _hessian_operator(self, params: Tensor, batch: Tensor | None) -> Operator:
+        at, point, targets = self._products(params, batch)
+        objective = OBJECTIVES[self.objective]
+        _, deltas = derivatives.value_and_grad(lambda outputs: objective(outputs, targets), at.outputs)
+        curved = derivatives.hessian_operator(lambda outputs: objective(outputs, targets), at.outputs)
+        product = at.hessian(deltas, curved)
+
+        def hessian(vectors: Tensor) -> Tensor:
+            out = self._packed(product(*self._by_layer(vectors.reshape(point.shape)))).reshape(vectors.shape)
+            return torch.add(out, vectors, alpha=self.weight_decay) if self.weight_decay else out
+
+        return hessian
+
+    def jacobian(self, params: Tensor, batch: Tensor | None = None) -> Linearized:
+        at, point, _ = self._products(params, batch)
+
+        def push(vectors: Tensor) -> Tensor:
+            return at.push(*self._by_layer(vectors.reshape(point.shape))).reshape(
+                *params.shape[:-1], *at.outputs.shape[-2:]
+            )
+
+        def pull(cotangents: Tensor) -> Tensor:
+            return self._packed(at.pull(cotangents.reshape(at.outputs.shape))).reshape(params.shape)
+
+        return Linearized(at.outputs.reshape(*params.shape[:-1], *at.outputs.shape[-2:]), push, pull)
+
+    def _products(self, params: Tensor, batch: Tensor | None) -> tuple[Products, Tensor, Tensor]:
+        """The network at a point; the point as it is used; the targets."""
+        inputs, targets = self.training_set(params)
+        if batch is not None:
+            inputs, targets = inputs[batch], targets[batch]
+        # One run: plain matrix products are the fastest.
+        alone = params.numel() == self.dim and (batch is None or batch.ndim == 1)
+        point = params.detach().reshape(self.dim) if alone else params.detach()
+        weights, biases = self._by_layer(point)
+        at = Products(weights, biases, inputs, ACTIVATIONS[self.activation], SLOPES[self.activation])
+        return at, point, targets
+
+    def _by_layer(self, params: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        tensors = list(self.layout.unpack(params).values())
+        return tensors[::2], tensors[1::2]
+
+    @staticmethod
+    def _packed(tensors: list[Tensor]) -> Tensor:
+        """W1, b1, W2, b2, ... -> (..., dim)."""
+        return torch.cat([one.flatten(-2 if index % 2 == 0 else -1) for index, one in enumerate(tensors)], -1)
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optimizers.probes.batches import BatchSharpness
+from optimizers.probes.batches import BatchHessian, BatchSharpness, EmpiricalFisher, GradientNoise
 from optimizers.probes.hessian import PreconditionedSharpness, Sharpness, TopEigenvalues
-from optimizers.probes.motion import Distance
+from optimizers.probes.jacobian import TrainingJacobian
+from optimizers.probes.motion import (
+    Alignment,
+    DirectionalSharpness,
+    Distance,
+    GFSSharpness,
+    LayerNorms,
+    SubspaceShare,
+    UpdateRatio,
+)
+from optimizers.probes.outputs import GaussNewton, Sparsity, TangentKernel, TestAccuracy, TestLoss, TrainingAccuracy
 from optimizers.probes.probe import Memory, Moment, Probe, check, unmeasured
+from optimizers.probes.spectrum import FrobeniusNorm, SmallestEigenvalue, SpectralDensity, Trace
 
 PROBES: dict[str, type[Probe]] = {
     kind.name: kind
@@ -16,7 +27,27 @@ PROBES: dict[str, type[Probe]] = {
         TopEigenvalues,
         PreconditionedSharpness,
         BatchSharpness,
+        BatchHessian,
+        SmallestEigenvalue,
+        Trace,
+        FrobeniusNorm,
+        SpectralDensity,
+        GaussNewton,
+        EmpiricalFisher,
+        TangentKernel,
+        GradientNoise,
+        DirectionalSharpness,
+        Alignment,
+        SubspaceShare,
+        GFSSharpness,
+        LayerNorms,
+        UpdateRatio,
         Distance,
+        TrainingAccuracy,
+        TestAccuracy,
+        TestLoss,
+        Sparsity,
+        TrainingJacobian,
     )
 }
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import setting
+from landscapes import Landscape, setting, top_eigenpairs
 from optimizers.probes.probe import Memory, Moment, Probe
+from optimizers.stepper import Stepper
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,114 @@ class BatchSharpness(Probe):
         return torch.stack(curvatures).mean(0), count + 1
 
 
-def drawn(moment: Moment, draws: int, seed: int) -> Iterator[Tensor | None]:
-    """Batches as large as this step's, each without repetition; None once where the step saw all samples."""
+def drawn(moment: Moment, draws: int, seed: int, size: int = 0) -> Iterator[Tensor | None]:
+    """Batches of `size` samples or, at 0, as large as this step's, each without repetition; None once where that is all."""
     samples, batch = moment.landscape.samples, moment.batches[0]
-    if batch is None or samples is None or len(batch) == samples:
+    size = size or (0 if batch is None else len(batch))
+    if samples is None or not 0 < size < samples:
         yield None
         return
     generator = torch.Generator().manual_seed(seed)
     for _ in range(draws):
-        yield torch.randperm(samples, generator=generator)[: len(batch)]
+        yield torch.randperm(samples, generator=generator)[:size]
+
+
+@dataclass(frozen=True)
+class BatchHessian(Probe):
+    name, label = "batch_eigenvalue", "Top eigenvalue of a minibatch"
+    symbol = r"\mathbb{E}_B\left[\lambda_{\max}(H_B)\right]"
+    reference = "Granziol, Zohren and Roberts 2020, arXiv:2006.09092"
+    help = "The largest Hessian eigenvalue of a minibatch's loss, averaged over batches: the fewer samples, the larger."
+    draws: int = setting(10, 1, 1000, label="Batches", help="Batches that one measurement is a mean over.")
+    size: int = setting(0, 0, 100_000, label="Batch size", help="Samples in a batch; 0: as many as a step sees.")
+
+    def refusal(self, landscape: Landscape, rule: Stepper) -> str:
+        return _finite_sum(self, landscape)
+
+    def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
+        count = memory or 0
+        values = [
+            top_eigenpairs(moment.landscape, moment.params, tol=1e-3, batch=batch).values[..., 0]
+            for batch in drawn(moment, self.draws, count, self.size)
+        ]
+        return torch.stack(values).mean(0), count + 1
+
+
+def per_sample(moment: Moment, most: int, seed: int) -> tuple[Tensor, bool]:
+    """Gradients (m, N, ..., dim) of single samples, of at most `most` drawn without repetition; and whether those are all."""
+    samples = moment.landscape.samples
+    assert samples is not None
+    all_of_them = samples <= most
+    chosen = torch.arange(samples)
+    if not all_of_them:
+        chosen = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))[:most]
+    runs = moment.params.shape[:-1]
+    rows = []
+    for part in chosen.split(max(1, _PER_SAMPLE // moment.params.numel())):
+        points = moment.params.expand(len(part), *moment.params.shape)
+        rows.append(moment.landscape.grad(points, part.reshape(-1, *[1] * len(runs), 1)))
+    return torch.cat(rows), all_of_them
+
+
+def largest(rows: Tensor) -> Tensor:
+    """The largest eigenvalue (...) of sum_i r_i r_i' for rows r (m, ..., dim), by the smaller of its two Gram matrices."""
+    matrix = rows.movedim(0, -2)  # (..., m, dim)
+    gram = matrix @ matrix.mT if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT @ matrix
+    dead = ~torch.isfinite(gram).all(-1).all(-1)
+    values = torch.linalg.eigvalsh(torch.where(dead[..., None, None], 0, gram))[..., -1]
+    return values.masked_fill(dead, torch.nan)
+
+
+_PER_SAMPLE = 1 << 20  # numbers in the gradients that are computed at once
+
+
+@dataclass(frozen=True)
+class _PerSample(Probe):
+    most: int = setting(256, 2, 100_000, label="Samples", help="At most so many samples, drawn anew each time.")
+
+    def refusal(self, landscape: Landscape, rule: Stepper) -> str:
+        return _finite_sum(self, landscape)
+
+
+@dataclass(frozen=True)
+class GradientNoise(_PerSample):
+    """Of one sample drawn at random; that of a batch of b is b times smaller. A subset of samples gives the unbiased trace,
+    and an eigenvalue that is somewhat too large.
+    """
+
+    name, label = "gradient_noise", "Gradient noise covariance"
+    symbol = r"\mathrm{tr}\, C, \; \lambda_{\max}(C), \quad C = \mathrm{Cov}_i(\nabla \ell_i)"
+    reference = "McCandlish et al. 2018, arXiv:1812.06162"
+    help = (
+        "How the gradients of single samples scatter about their mean: in all, and in the direction where they do most."
+    )
+
+    def entries(self, landscape: Landscape) -> tuple[str, ...]:
+        return "trace", "largest eigenvalue"
+
+    def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
+        count = memory or 0
+        rows, complete = per_sample(moment, self.most, count)
+        about = rows - rows.mean(0)
+        share = len(rows) if complete else len(rows) - 1
+        values = torch.stack((about.square().sum((0, -1)), largest(about)), dim=-1) / share
+        return values, count + 1
+
+
+@dataclass(frozen=True)
+class EmpiricalFisher(_PerSample):
+    name, label = "empirical_fisher", "Empirical Fisher sharpness"
+    symbol = r"\lambda_{\max}\left(\frac{1}{n} \sum_i \nabla\ell_i \nabla\ell_i^\top\right)"
+    reference = "Kunstner, Balles and Hennig 2019, arXiv:1905.12558"
+    help = "The largest eigenvalue of the mean outer product of the samples' gradients, with the labels as they are."
+
+    def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
+        count = memory or 0
+        rows, _ = per_sample(moment, self.most, count)
+        return largest(rows) / len(rows), count + 1
+
+
+def _finite_sum(probe: Probe, landscape: Landscape) -> str:
+    if landscape.samples is not None:
+        return ""
+    return f"{landscape.label} is not a mean over samples: {probe.label} is not defined."

@@ -41,6 +41,7 @@ class Probe(Declared):
     symbol: ClassVar[str]  # LaTeX
     reference: ClassVar[str]
     help: ClassVar[str]  # one sentence: what it shows
+    follows: ClassVar[bool] = False  # must it see every step?
 
     def refusal(self, landscape: Landscape, rule: Stepper) -> str:
         """Why this probe cannot be measured here, in one sentence; empty where it can."""
@@ -53,6 +54,10 @@ class Probe(Declared):
     @abstractmethod
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         """The values (N, ...), or (N, ..., m) for m entries, and the memory for the next; the first memory is None."""
+
+    def follow(self, moment: Moment, memory: Memory) -> Memory:
+        """The memory after the step that is about to be taken; called at every step, for probes that follow."""
+        return memory
 
 
 def unmeasured(like: Tensor) -> Tensor:
