@@ -193,16 +193,21 @@ def _spread(rules: Sequence[Stepper], landscape: Landscape, starts: Sequence[Ten
 
 def _evaluate(landscape: Landscape, params: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
     """Loss and gradient of all rules, together where that is faster (see Landscape.chunk)."""
-    if params.numel() <= landscape.chunk(params) * landscape.dim:
+    size = landscape.chunk(params)
+    if params.numel() <= size * landscape.dim:
         batch = drawn[0]
         if batch is not None and any(own is not batch for own in drawn):
             own_rows = torch.stack([own for own in drawn if own is not None])
             batch = own_rows.reshape(len(drawn), *[1] * (params.ndim - 2), -1)
         return landscape.value_and_grad(params, batch)
-    parts = [landscape.value_and_grad(own, batch) for own, batch in zip(params.unbind(), drawn, strict=True)]
-    if len(parts) == 1:
-        return parts[0][0].unsqueeze(0), parts[0][1].unsqueeze(0)
-    return torch.stack([loss for loss, _ in parts]), torch.stack([grad for _, grad in parts])
+    if params[0].numel() <= size * landscape.dim:
+        parts = [landscape.value_and_grad(own, batch) for own, batch in zip(params.unbind(), drawn, strict=True)]
+    else:
+        rows = [own.reshape(-1, landscape.dim).split(size) for own in params.unbind()]
+        parts = [landscape.value_and_grad(part, batch) for own, batch in zip(rows, drawn, strict=True) for part in own]
+    loss = torch.cat([loss.reshape(-1) for loss, _ in parts])
+    grad = torch.cat([grad.reshape(-1, landscape.dim) for _, grad in parts])
+    return loss.reshape(params.shape[:-1]), grad.reshape(params.shape)
 
 
 def run(
