@@ -5,7 +5,7 @@ import torch
 
 from landscapes import LANDSCAPES, MLP, Supervised, Surface, eigenpairs, settings, top_eigenpairs
 from landscapes.landscape import Differentiated
-from landscapes.networks.network import ACTIVATIONS
+from landscapes.networks.layers import ACTIVATIONS
 from landscapes.spectrum import frobenius, quadrature, trace
 
 # What makes a family small, by the names of settings.
@@ -14,7 +14,7 @@ SMALL = {
     "width": 6,
     "blocks": 1,
     "channels": (2, 3),
-    "subset": 40,
+    "subset": 20,
     "levels": 4,
     "head": 4,
     "heads": 2,
