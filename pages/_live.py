@@ -69,6 +69,9 @@ def _start(experiment: Experiment) -> None:
     job = _job(experiment)
     if job is not None and job.state not in (CANCELLED, FAILED):
         return
+    old: Job | None = st.session_state.get(f"{experiment.view} job")
+    if old is not None and old is not job:
+        services.jobs().cancel(old.experiment, services.visitor())  # a page shows one computation at a time
     try:
         st.session_state[f"{experiment.view} job"] = services.jobs().submit(experiment, services.visitor())
     except Busy as full:
@@ -80,15 +83,14 @@ def _status(experiment: Experiment, job: Job | None, active: bool) -> None:
     text, button = st.columns([5, 1], gap="medium", vertical_alignment="center")
     if job is not None and active:
         result = job.result
-        share = result.done / result.total if result is not None else 0.0
         if job.state == QUEUED:
             said = f"waiting; {services.jobs().ahead(job)} before this one"
         elif result is None:
             said = "starting"
         else:
-            left = job.seconds * (1 - share) / share if share > 0.02 else None
+            left = job.seconds_left
             said = result.phase + ("" if left is None else f" · about {max(1, round(left))} s left")
-        text.progress(share, text=said)
+        text.progress(job.share, text=said)
         button.button(
             "Cancel",
             icon=":material/stop:",

@@ -25,7 +25,7 @@ def store() -> Store:
 
 @cache
 def jobs() -> Jobs:
-    return Jobs(store(), workers=os.cpu_count() or 1)
+    return Jobs(store(), workers=os.cpu_count() or 1, per_visitor=3)
 
 
 @cache

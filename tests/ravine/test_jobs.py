@@ -1,5 +1,6 @@
 """The queue: states, progress, cancelling, sharing and forgetting. Every wait is on an event and bounded."""
 
+import dataclasses
 import threading
 
 import pytest
@@ -11,7 +12,7 @@ import ravine.jobs
 from landscapes import MLP
 from optimizers import OPTIMIZERS
 from ravine import Experiment, Store, compute, computing
-from ravine.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Busy, Jobs
+from ravine.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Busy, Job, Jobs
 
 PATIENCE = 60.0
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
@@ -115,8 +116,7 @@ def test_a_job_goes_from_queued_to_running_to_done(jobs, work, clock):
     assert first.seconds == 2.0
     assert first.state == RUNNING
     work.go(100)
-    until(jobs, lambda: second.state == DONE)
-    assert first.state == DONE
+    until(jobs, lambda: first.state == second.state == DONE)
     assert not first.active
     assert first.result.complete
     assert first.result.done > partial.done
@@ -258,7 +258,89 @@ def test_several_workers_work_at_once(work, clock, tmp_path):
     assert [job.state for job in both] == [RUNNING, RUNNING]
 
 
+# ------------------------------------------------------------------ fairness
+
+
+class Steps:
+    """Computations of five pieces each, every one of which takes a second of a clock that nobody else moves."""
+
+    def __init__(self, clock):
+        self.clock, self.log, self.gate = clock, [], threading.Event()
+
+    def __call__(self, experiment, **options):
+        real = [*computing(experiment, **options)][0]
+        self.gate.wait(PATIENCE)
+        for done in range(1, 6):
+            self.clock.now += 1.0
+            self.log.append(experiment.seed)
+            yield dataclasses.replace(real, done=done, total=5)
+
+
+@pytest.fixture
+def steps(monkeypatch, clock):
+    steps = Steps(clock)
+    monkeypatch.setattr(ravine.jobs, "computing", steps)
+    yield steps
+    steps.gate.set()
+
+
+def test_visitors_take_turns(steps, clock, tmp_path):
+    """Ada's three long jobs do not make Bob wait: he gets every second turn."""
+    jobs = Jobs(Store(tmp_path), per_visitor=3, turn=1.0, forget_after=1000.0, yield_after=1000.0, clock=clock)
+    ada = [jobs.submit(experiment(seed), "ada") for seed in (0, 1, 2)]
+    until(jobs, lambda: ada[0].state == RUNNING)
+    bob = jobs.submit(experiment(9), "bob")
+    assert jobs.ahead(bob) == 0
+    steps.gate.set()
+    until(jobs, lambda: all(job.state == DONE for job in (*ada, bob)))
+    assert steps.log[:9] == [0, 9, *steps.log[2:3], 9, *steps.log[4:5], 9, *steps.log[6:7], 9, *steps.log[8:9]]
+    assert set(steps.log[2:9:2]) <= {0, 1, 2}
+    assert sorted(steps.log) == sorted([0, 1, 2, 9] * 5)
+    assert bob.seconds == 5.0
+
+
+def test_a_job_alone_is_not_interrupted(steps, clock, tmp_path):
+    jobs = Jobs(Store(tmp_path), turn=1.0, clock=clock)
+    job = jobs.submit(experiment(3), "ada")
+    steps.gate.set()
+    until(jobs, lambda: job.state == DONE)
+    assert steps.log == [3] * 5
+
+
+def test_the_time_left_is_told_from_the_pace(clock, tmp_path):
+    job = Job(experiment())
+    assert (job.share, job.seconds_left) == (0.0, None)
+    whole = compute(experiment())
+    job.result, job.seconds, job.begun = dataclasses.replace(whole, done=50, total=100), 4.0, (4.0, 0.5)
+    assert job.seconds_left is None  # half of it was kept from before, and says nothing about the pace
+    job.result, job.seconds = dataclasses.replace(whole, done=75, total=100), 14.0
+    assert (job.share, job.seconds_left) == (0.75, 10.0)
+
+
+def test_a_waiting_job_that_had_a_turn_lets_go_when_cancelled(steps, clock, tmp_path):
+    jobs = Jobs(Store(tmp_path), workers=0, clock=clock)
+    job = jobs.submit(experiment(), "ada")
+    steps.gate.set()
+    job.steps = steps(experiment())
+    next(job.steps)
+    generator = job.steps
+    jobs.cancel(experiment(), "ada")
+    assert (job.state, job.steps) == (CANCELLED, None)
+    assert list(generator) == []
+
+
 # ------------------------------------------------------------------ bounds
+
+
+def test_a_visitor_has_so_many_jobs(clock, tmp_path):
+    jobs = Jobs(Store(tmp_path), workers=0, per_visitor=2, queue=3, clock=clock)
+    first, second = (jobs.submit(experiment(seed), "ada") for seed in (0, 1))
+    other = jobs.submit(experiment(5), "bob")
+    assert jobs.submit(experiment(1), "ada") is second  # asking again is no new job
+    third = jobs.submit(experiment(2), "ada")  # at the bound of the queue, but it gives up its oldest
+    assert [one.state for one in (first, second, third, other)] == [CANCELLED, QUEUED, QUEUED, QUEUED]
+    with pytest.raises(Busy):
+        jobs.submit(experiment(6), "eve")
 
 
 def test_a_full_queue_is_busy(jobs, work):
