@@ -22,6 +22,8 @@ def live(experiment: Experiment, draw: Callable[[Result], None], *, eager: bool 
     With `eager` it starts after every change of a setting, for what shows something within a blink.
     """
     view = experiment.view
+    if services.scheduler()[1]:
+        st.caption(services.scheduler()[1])
     anew = f"{view} job" not in st.session_state or (eager and _job(experiment) is None)
     if anew or services.store().get(experiment) is not None:
         _start(experiment)  # a link opens on its run, not on a button; and what is there already is shown at once

@@ -11,6 +11,7 @@ import torch
 
 from optimizers import Tuned, tune
 from ravine import Experiment, Result, Store, compute
+from ravine.cluster import Cluster, from_environment
 from ravine.experiment import DTYPES
 from ravine.jobs import Jobs
 from ravine.reference import Entry
@@ -25,7 +26,14 @@ def store() -> Store:
 
 @cache
 def jobs() -> Jobs:
-    return Jobs(store(), workers=os.cpu_count() or 1, per_visitor=3)
+    cluster, _ = scheduler()
+    return Jobs(store(), workers=os.cpu_count() or 1, per_visitor=3, executor=cluster)
+
+
+@cache
+def scheduler() -> tuple[Cluster | None, str]:
+    """The cluster that pieces of work go to, and what there is to say if it was asked for and is not there."""
+    return from_environment()
 
 
 @cache

@@ -1,0 +1,196 @@
+"""What the command line computes: a link, a sweep, the sharpness of a landscape of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from landscapes import Landscape, top_eigenpairs
+from ravine import export
+from ravine.axis import read_axis
+from ravine.cluster import connect
+from ravine.engine import computing
+from ravine.experiment import Experiment
+from ravine.result import Result
+from ravine.store import Store
+
+_BAR = 30  # characters
+_OFTEN = 0.1  # seconds between two looks of the progress bar
+
+
+def add(commands: Any) -> None:
+    """The sub-commands, each with a function `does` that returns the exit status."""
+    run = commands.add_parser(
+        "run",
+        help="compute the experiment of a link and save what it gives",
+        epilog="Exit status: 0 if done, 2 if something in the link or the file name cannot be used.",
+    )
+    run.set_defaults(does=_run)
+    sweep = commands.add_parser(
+        "sweep",
+        help="run the first rule of a link at many values of its hyper-parameters",
+        epilog="Example: ravine sweep '/?land=beale&opt1=heavy_ball' --over lr=1e-3:1:64log --over momentum=0:0.99:32 -o map.html",
+    )
+    sweep.set_defaults(does=_sweep)
+    sweep.add_argument(
+        "--over", action="append", required=True, metavar="NAME=LOW:HIGH:COUNT[log]",
+        help="what to sweep, one axis or two: a hyper-parameter, start_x, start_y, seed or batch_size",
+    )  # fmt: skip
+    sweep.add_argument("--sharpness", action="store_true", help="measure the sharpness at the end of each run")
+    for one in (run, sweep):
+        one.add_argument("link", help="a share link, whole, as the app shows it")
+        one.add_argument(
+            "-o", "--to", required=True, metavar="FILE",
+            help=f"where to write; the ending says what: {', '.join(_WRITERS)} (png needs a Chromium on this machine)",
+        )  # fmt: skip
+        one.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="compute on the workers of a Dask cluster")
+    sharp = commands.add_parser(
+        "sharpness",
+        help="the largest Hessian eigenvalues of a landscape of your own",
+        epilog="The file is run as any program of yours. The factory takes no arguments and returns a Landscape, as "
+        "landscapes.from_module gives it, or a pair (landscape, parameters).",
+    )
+    sharp.set_defaults(does=_sharpness)
+    sharp.add_argument("factory", metavar="FILE.py:FACTORY")
+    sharp.add_argument("--count", type=int, default=1, help="how many eigenvalues (1)")
+    sharp.add_argument("--tol", type=float, default=1e-6, help="relative residual at which to stop (1e-6)")
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    return _computed(_experiment(chosen.link), chosen)
+
+
+def _sweep(chosen: argparse.Namespace) -> int:
+    base = _experiment(chosen.link)
+    axes = [read_axis(text) for text in chosen.over]
+    if len(axes) > 2:
+        raise ValueError(f"--over is given {len(axes)} times: a picture has one axis or two. Python's sweep takes more.")
+    swept = dataclasses.replace(
+        base, view="sweep", optimizers=base.optimizers[:1], over_x=axes[0], over_y=axes[1] if axes[1:] else None,
+        measure=chosen.sharpness, outcome="final_loss",
+    )  # fmt: skip
+    return _computed(swept, chosen)
+
+
+def _experiment(link: str) -> Experiment:
+    """Raises ValueError for a link that cannot be used as it is: a script must not mistake a default for what it asked for."""
+    experiment, refusals = Experiment.from_url(link)
+    if refusals:
+        raise ValueError("\n".join(refusals))
+    return experiment
+
+
+def _computed(experiment: Experiment, chosen: argparse.Namespace) -> int:
+    path = Path(chosen.to)
+    writer = _WRITERS.get(path.suffix)
+    if writer is None:
+        raise ValueError(f"--to {path} is not allowed: the file's name must end in {', '.join(_WRITERS)}.")
+    if not path.parent.is_dir():
+        raise ValueError(f"--to {path} is not allowed: the folder must be there already.")
+    with _workers(chosen.scheduler) as executor:
+        for result in _followed(computing(experiment, store=Store(), executor=executor)):
+            pass
+    path.write_bytes(writer(result))
+    print("\n".join(result.sentences()))
+    return 0
+
+
+@contextmanager
+def _workers(scheduler: str | None) -> Iterator[Executor]:
+    """The cluster if one is named, else a thread for each core. Raises ValueError for a cluster that does not answer."""
+    threads = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    executor: Executor = connect(scheduler) if scheduler else ThreadPoolExecutor(os.cpu_count(), **threads)  # type: ignore[arg-type]
+    with executor:
+        yield executor
+
+
+def _followed(results: Iterator[Result]) -> Iterator[Result]:
+    """A progress bar on a terminal, and nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    shown, began = 0.0, time.monotonic()
+    for result in results:
+        now = time.monotonic()
+        if result.complete or now - shown > _OFTEN:
+            share = result.done / result.total
+            filled = round(_BAR * share)
+            left = f"{(now - began) * (1 - share) / share:.0f} s left" if share > 0.02 and not result.complete else ""
+            print(f"\r[{'#' * filled:<{_BAR}}] {result.phase:<36} {left:<12}", end="", file=sys.stderr, flush=True)
+            shown = now
+        yield result
+    print(file=sys.stderr)
+
+
+def _sharpness(chosen: argparse.Namespace) -> int:
+    landscape, params = _made(chosen.factory)
+    pairs = top_eigenpairs(landscape, params, chosen.count, chosen.tol)
+    print(f"{landscape.dim:,} parameters, loss {float(landscape.loss(params)):.6g}")
+    for value, residual in zip(pairs.values.tolist(), pairs.residuals.tolist(), strict=True):
+        threshold = f"; gradient descent is stable for step sizes below {2 / value:.4g}" if value > 0 else ""
+        print(f"{value:.6g} with residual {residual:.1e}{threshold}")
+    return 0
+
+
+def _made(place: str) -> tuple[Landscape, torch.Tensor]:
+    """The landscape and the point that a factory in a file returns. Raises ValueError."""
+    file, _, name = place.rpartition(":")
+    if Path(file).suffix != ".py" or not Path(file).is_file():
+        raise ValueError(f"{place} is not allowed: write the file and the function, as in model.py:make.")
+    sys.path.insert(0, str(Path(file).resolve().parent))  # as for a script: it may import its neighbours
+    try:
+        factory = runpy.run_path(file).get(name)
+        made = factory() if callable(factory) else None
+    except Exception as failure:  # whatever the user's own code raises
+        raise ValueError(f"{place} failed: {type(failure).__name__}: {failure}") from failure
+    finally:
+        sys.path.pop(0)
+    landscape, params = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(landscape, Landscape):
+        raise ValueError(f"{place} must be a function that returns a Landscape, or a pair (landscape, parameters).")
+    point = landscape.start()[0] if params is None else params
+    if not isinstance(point, torch.Tensor) or point.shape != (landscape.dim,):
+        raise ValueError(f"The parameters that {place} returns must be a tensor of shape ({landscape.dim},).")
+    return landscape, point
+
+
+def _png(result: Result) -> bytes:
+    """A Chromium takes the picture of the page: no second renderer. Raises ValueError where there is none."""
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    browser = next((found for name in names if name and (found := shutil.which(name))), None)
+    if browser is None:
+        raise ValueError("A .png needs a Chromium and none was found: set CHROMIUM to its path, or write .html.")
+    with tempfile.TemporaryDirectory() as folder:
+        page, picture = Path(folder) / "page.html", Path(folder) / "picture.png"
+        page.write_text(export.html(result), "utf-8")
+        options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000")
+        size = ("--window-size=1200,700", "--force-device-scale-factor=2", f"--user-data-dir={folder}/profile")
+        ran = subprocess.run(
+            [browser, *options, *size, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=120
+        )
+        if not picture.is_file():
+            raise ValueError(f"{browser} took no picture (status {ran.returncode}): write .html instead.")
+        return picture.read_bytes()
+
+
+_WRITERS: dict[str, Callable[[Result], bytes]] = {
+    ".zip": Result.packed,
+    ".npz": export.npz,
+    ".csv": lambda result: export.table(result).encode(),
+    ".html": lambda result: export.html(result).encode(),
+    ".png": _png,
+}
