@@ -78,7 +78,9 @@ def _sweep(chosen: argparse.Namespace) -> int:
     base = _experiment(chosen.link)
     axes = [read_axis(text) for text in chosen.over]
     if len(axes) > 2:
-        raise ValueError(f"--over is given {len(axes)} times: a picture has one axis or two. Python's sweep takes more.")
+        raise ValueError(
+            f"--over is given {len(axes)} times: a picture has one axis or two. Python's sweep takes more."
+        )
     swept = dataclasses.replace(
         base, view="sweep", optimizers=base.optimizers[:1], over_x=axes[0], over_y=axes[1] if axes[1:] else None,
         measure=chosen.sharpness, outcome="final_loss",
@@ -102,8 +104,7 @@ def _computed(experiment: Experiment, chosen: argparse.Namespace) -> int:
     if not path.parent.is_dir():
         raise ValueError(f"--to {path} is not allowed: the folder must be there already.")
     with _workers(chosen.scheduler) as executor:
-        for result in _followed(computing(experiment, store=Store(), executor=executor)):
-            pass
+        *_, result = _followed(computing(experiment, store=Store(), executor=executor))
     path.write_bytes(writer(result))
     print("\n".join(result.sentences()))
     return 0
@@ -112,8 +113,11 @@ def _computed(experiment: Experiment, chosen: argparse.Namespace) -> int:
 @contextmanager
 def _workers(scheduler: str | None) -> Iterator[Executor]:
     """The cluster if one is named, else a thread for each core. Raises ValueError for a cluster that does not answer."""
-    threads = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    executor: Executor = connect(scheduler) if scheduler else ThreadPoolExecutor(os.cpu_count(), **threads)  # type: ignore[arg-type]
+    executor: Executor
+    if scheduler:
+        executor = connect(scheduler)
+    else:
+        executor = ThreadPoolExecutor(os.cpu_count(), initializer=torch.set_num_threads, initargs=(1,))
     with executor:
         yield executor
 

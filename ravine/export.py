@@ -64,6 +64,27 @@ def csv(result: Result) -> bytes:
     return buffer.getvalue()
 
 
+def table(result: Result) -> str:
+    """One table of comma-separated values: a row for each run of a sweep, or for each recorded step."""
+    if result.table is not None:
+        swept = result.table
+        grid = np.meshgrid(*(values.numpy() for values in swept.over.values()), indexing="ij")
+        columns = {name: values.ravel() for name, values in zip(swept.over, grid, strict=True)}
+        outcomes = ("final_loss", "best_loss", "diverged_at", "sharpness")
+        found = {name: getattr(swept, name) for name in outcomes}
+        columns |= {name: values.numpy().ravel() for name, values in found.items() if values is not None}
+    else:
+        arrays = result.arrays()
+        columns = {"step": arrays["step"]}
+        for name, array in arrays.items():
+            if name != "step" and array.ndim and array.size and len(array) == len(arrays["step"]):
+                flat = array.reshape(len(array), -1)
+                names = [name] if flat.shape[1] == 1 else [f"{name}[{place}]" for place in range(flat.shape[1])]
+                columns |= dict(zip(names, flat.T, strict=True)) if len(names) <= COLUMNS else {}
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return "\n".join([",".join(columns), *(",".join(map(repr, row)) for row in rows)]) + "\n"
+
+
 def html(result: Result, title: str = "") -> str:
     """The figure as a page that opens without internet: zoom, rotate and hover, with the specification inside."""
     figure = result.figure()

@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -13,9 +16,10 @@ import streamlit.web.cli
 
 import ravine
 from landscapes import LANDSCAPES, MLP
-from optimizers import OPTIMIZERS
+from optimizers import OPTIMIZERS, run
 from ravine import Experiment, compute
 from ravine.cli import main
+from ravine.cluster import VARIABLE
 
 ROOT = Path(ravine.__file__).parents[1]
 PATHS = Experiment(landscape=LANDSCAPES["booth"](), optimizers=(OPTIMIZERS["gd"](lr=0.02),), steps=5)
@@ -38,7 +42,7 @@ def test_a_link_is_computed_and_saved(experiment, tmp_path, capsys):
     said = capsys.readouterr()
     expected = compute(experiment)
     assert said.out.splitlines() == expected.sentences()
-    assert "5 of 5" in said.err
+    assert said.err == ""  # quiet in a pipe
     with zipfile.ZipFile(tmp_path / "run.zip") as archive:
         specification = json.loads(archive.read("specification.json"))
         with archive.open("loss.npy") as file:
@@ -61,10 +65,10 @@ def test_a_link_that_cannot_be_used_as_it_is_computes_nothing(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["run.npz", "run", "zip"])
-def test_files_end_in_zip(name, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["run.pdf", "run", "zip"])
+def test_the_ending_says_what_is_written(name, tmp_path, capsys):
     assert main(["run", PATHS.to_url(), "--to", str(tmp_path / name)]) == 2
-    assert "must end in .zip" in capsys.readouterr().err
+    assert "must end in .zip, .npz, .csv, .html, .png." in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -83,6 +87,114 @@ def test_a_wrong_command_line_shows_how_it_goes(arguments, capsys):
         main(arguments)
     assert left.value.code == 2
     assert "usage: ravine" in capsys.readouterr().err
+
+
+def test_every_kind_of_file(tmp_path):
+    for ending in (".npz", ".csv", ".html", ".png"):
+        assert main(["run", PATHS.to_url(), "-o", str(tmp_path / f"run{ending}")]) == 0
+    with np.load(tmp_path / "run.npz") as file:
+        np.testing.assert_array_equal(file["loss"], compute(PATHS).trajectory.loss.numpy())
+    lines = (tmp_path / "run.csv").read_text().splitlines()
+    assert lines[0].startswith("step,loss,grad_norm,")
+    assert [float(one.split(",")[1]) for one in lines[1:]] == compute(PATHS).trajectory.loss[:, 0].tolist()
+    assert "plotly" in (tmp_path / "run.html").read_text()
+    assert (tmp_path / "run.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_no_browser_no_picture(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CHROMIUM", raising=False)
+    assert main(["run", PATHS.to_url(), "-o", str(tmp_path / "run.png")]) == 2
+    assert "needs a Chromium" in capsys.readouterr().err
+
+
+def test_a_sweep_of_a_link(tmp_path, capsys):
+    file = tmp_path / "sweep.csv"
+    over = ["--over", "lr=1e-3:10:5log", "--over", "momentum=0:0.9:2"]
+    link = "/?land=booth&opt1=heavy_ball&opt2=adam&steps=40"
+    assert main(["sweep", link, *over, "-o", str(file), "--sharpness"]) == 0
+    assert "of 10 runs diverged" in capsys.readouterr().out
+    lines = [line.split(",") for line in file.read_text().splitlines()]
+    assert lines[0] == ["lr", "momentum", "final_loss", "best_loss", "diverged_at", "sharpness"]
+    assert len(lines) == 11
+    lrs = [0.001, 0.01, 0.1, 1.0, 10.0]
+    for line in lines[1:]:
+        lr = min(lrs, key=lambda one: abs(one - float(line[0])))
+        alone = run(PATHS.landscape, OPTIMIZERS["heavy_ball"](lr=lr, momentum=float(line[1])), steps=40)
+        np.testing.assert_allclose(float(line[2]), float(alone.loss[-1]), rtol=1e-6)
+        assert int(line[4]) == int(alone.diverged_at)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--over", "lr"], "is not an axis"),
+        (["--over", "speed=0:1:3"], "cannot be swept here"),
+        (["--over", "lr=1:2:3"] * 3, "3 times"),
+        (["--over", "lr=1:2:3", "--scheduler", "nowhere"], "No Dask scheduler answers at nowhere"),
+    ],
+)
+def test_a_sweep_that_cannot_be(arguments, said, tmp_path, capsys):
+    assert main(["sweep", PATHS.to_url(), *arguments, "-o", str(tmp_path / "a.csv")]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.glob("*.csv")) == []
+
+
+def test_the_sharpness_of_a_file(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import torch\nfrom landscapes import LANDSCAPES\nbowl = LANDSCAPES['quadratic'](kappa=8.0)\n"
+        "def make():\n    return bowl\n"
+        "def pair():\n    return bowl, torch.tensor([1.0, 2.0], dtype=torch.float64)\n"
+        "def fails():\n    raise OSError('no data')\ndef other():\n    return 3\n"
+    )
+    for name in ("make", "pair"):
+        assert main(["sharpness", f"{file}:{name}", "--count", "2"]) == 0
+        said = capsys.readouterr().out
+        assert "\n8 with residual" in said
+        assert "below 0.25" in said
+        assert "\n1 with residual" in said
+    for name, sentence in (
+        ("fails", "OSError: no data"),
+        ("other", "returns a Landscape"),
+        ("none", "returns a Landscape"),
+    ):
+        assert main(["sharpness", f"{file}:{name}"]) == 2
+        assert sentence in capsys.readouterr().err
+    assert main(["sharpness", "nothing.py:make"]) == 2
+    assert main(["sharpness", f"{file}:make", "--count", "3"]) == 2
+
+
+def test_progress_is_shown_on_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(["run", EDGE.to_url(), "-o", str(tmp_path / "run.zip")]) == 0
+    said = capsys.readouterr()
+    assert "[##############################]" in said.err
+    assert "5 of 5" in said.err
+    assert "#" not in said.out
+
+
+def test_the_command_itself(tmp_path):
+    """In a process of its own, through the installed script."""
+    script = Path(sysconfig.get_path("scripts")) / "ravine"
+    wrong = subprocess.run([script, "run", "/?steps=0", "-o", "x.zip"], capture_output=True, text=True, timeout=120)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "steps = 0" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+
+
+def test_help_shows_an_example(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["sweep", "--help"])
+    assert left.value.code == 0
+    assert "lr=1e-3:1:64log" in capsys.readouterr().out
+
+
+def test_the_app_passes_the_scheduler_on(started, monkeypatch):
+    monkeypatch.setenv(VARIABLE, "")
+    main(["app", "--scheduler", "tcp://127.0.0.1:8786"])
+    assert os.environ[VARIABLE] == "tcp://127.0.0.1:8786"
+    assert not any("scheduler" in one for one in started[0])
 
 
 @pytest.fixture
