@@ -16,12 +16,10 @@ import torch
 from landscapes.setting import Choice, Declared, Flag, Integer, Integers, Number, Numbers, Setting, Text, settings
 from ravine import Experiment
 from ravine.experiment import DEVICES
-from ravine.frame import Frame
+from ravine.frame import PLAIN, Frame
 from ravine.picture import number
 
 _PREFERRED = ("1", "1.3", "1.6", "2", "2.5", "3.2", "4", "5", "6.3", "8")  # the R10 series: ten even steps a decade
-
-_PLAIN = Frame()
 
 _GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "kappa": "κ", "lambda": "λ",
@@ -44,7 +42,7 @@ def spoken(name: str, one: Setting) -> str:
 
 def visible(name: str) -> bool:
     """Does the link leave the control of this name on the page?"""
-    framed: Frame = st.session_state.get("frame", _PLAIN)
+    framed: Frame = st.session_state.get("frame", PLAIN)
     return framed.shows(name)
 
 

@@ -20,11 +20,13 @@ if framed.present or framed.show:
     st.html(ASSETS / "fewer.css")
 st.navigation(
     [
+        st.Page(HERE / "gallery.py", title="Gallery", url_path="gallery"),
         st.Page(HERE / "descend.py", title="Descend", default=True),
         st.Page(HERE / "edge.py", title="Edge of stability", url_path="edge"),
         st.Page(HERE / "slice.py", title="Slice", url_path="slice"),
         st.Page(HERE / "sweep.py", title="Sweep", url_path="sweep"),
         st.Page(HERE / "reference.py", title="Reference", url_path="reference"),
+        st.Page(HERE / "compare.py", title="Compare", url_path="compare"),
     ],
     position="hidden" if framed.present else "top",
 ).run()

@@ -13,10 +13,12 @@ from optimizers import Tuned, tune
 from ravine import Experiment, Result, Store, compute
 from ravine.cluster import Cluster, from_environment
 from ravine.experiment import DTYPES
+from ravine.gallery import Piece
 from ravine.jobs import Jobs
 from ravine.reference import Entry
 from ravine.reference import entries as reference_entries
 from ravine.rooms import Rooms
+from ravine.thumbnail import thumbnail
 
 
 @cache
@@ -34,6 +36,12 @@ def jobs() -> Jobs:
 def scheduler() -> tuple[Cluster | None, str]:
     """The cluster that pieces of work go to, and what there is to say if it was asked for and is not there."""
     return from_environment()
+
+
+@cache
+def pictured(piece: Piece) -> bytes:
+    """The picture of a piece of the gallery: computed for the first visitor who looks."""
+    return thumbnail(result(piece.experiment()))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import segno
 import streamlit as st
@@ -84,8 +84,7 @@ def panel(experiment: Experiment, framed: Frame) -> Frame | None:
     fp = result.fingerprint.write() if promise and result is not None else ""
     printable = "".join(char for char in title if char.isprintable())
     chosen = Frame(title=printable, present=present, predict=predict, show=tuple(kept), fp=fp)
-    extra = urlencode(chosen.to_query(), safe=":,~")
-    link = experiment.to_url(address()) + (f"&{extra}" if extra else "")
+    link = experiment.to_url(address(), chosen)
     components.copyable(f"{key} copy", link)
     code, here = st.columns(2)
     if code.button("QR code", icon=":material/qr_code_2:", key=f"{key} qr", width="stretch"):

@@ -208,9 +208,10 @@ class Experiment(Declared):
         view = VIEWS[self.view]
         return query | {key: own[key].write(getattr(self, key)) for key in (*view.keys, *view.shown)}
 
-    def to_url(self, base: str = "") -> str:
-        """The share link: the page's path and the query, after the address of an app, if given."""
-        return f"{base.rstrip('/')}/{VIEWS[self.view].path}?{urlencode(self.to_query(), safe=':,')}"
+    def to_url(self, base: str = "", framed: frame.Frame = frame.PLAIN) -> str:
+        """The share link: the page's path and the query, after the address of an app, if given; with the frame to show it in."""
+        query = urlencode(self.to_query() | framed.to_query(), safe=":,~")
+        return f"{base.rstrip('/')}/{VIEWS[self.view].path}?{query}"
 
     @classmethod
     def from_url(cls, url: str) -> tuple[Experiment, list[str]]:

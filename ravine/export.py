@@ -95,9 +95,16 @@ def html(result: Result, title: str = "") -> str:
     return text.replace("</body>", f'<script type="application/json" id="specification">{held}</script></body>')
 
 
+def narrow(figure: Figure) -> Figure:
+    """A figure for half a page: without the scale of the colors, which would lie on the axis beside it."""
+    return figure.update_traces(showscale=False, selector=lambda trace: "showscale" in trace)
+
+
 def paper(figure: Figure, width: int, height: int, points: int) -> Figure:
     """A figure restyled for print: size in pixels at 96 an inch, type in points, ink on white."""
     pixels = round(points * 96 / 72)
+    if width < 500:
+        narrow(figure)
     figure.update_layout(
         width=width,
         height=height,

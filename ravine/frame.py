@@ -76,3 +76,6 @@ class Frame:
                 continue
             values[key] = value
         return cls(**values), refusals  # type: ignore[arg-type]
+
+
+PLAIN = Frame()

@@ -23,12 +23,12 @@ def gif(result: Result) -> bytes:
     surface, path = result.experiment.landscape, result.trajectory
     if not isinstance(surface, Surface):
         raise ValueError("Only paths on a surface play as a GIF.")
-    ground = _ground(surface)
-    points = _pixels(surface, path.params.double().cpu().numpy())  # (R, N, 2)
+    plain = ground(surface, SIZE, STRIP)
+    points = pixels(surface, path.params.double().cpu().numpy(), SIZE)  # (R, N, 2)
     rows = np.unique(np.linspace(0, len(points) - 1, FRAMES).round().astype(int))
     frames = []
     for row in rows:
-        picture = ground.copy()
+        picture = plain.copy()
         draw = ImageDraw.Draw(picture)
         for index, color in enumerate(COLORS[: points.shape[1]]):
             trail = [tuple(point) for point in points[: row + 1, index].tolist()]
@@ -49,8 +49,8 @@ def gif(result: Result) -> bytes:
     return buffer.getvalue()
 
 
-def _ground(surface: Surface) -> Image.Image:
-    """The map in the colors of the loss, with white room for the strip below."""
+def ground(surface: Surface, size: tuple[int, int], strip: int = 0) -> Image.Image:
+    """The map in the colors of the loss, with white room for a strip below."""
     _, _, z = surface_grid(surface)
     finite = np.where(np.isfinite(z), z, np.nan)
     height = np.log10(finite - np.nanmin(finite) + 1e-3 * np.nanstd(finite) + 1e-300) if surface.log_color else finite
@@ -62,14 +62,14 @@ def _ground(surface: Surface) -> Image.Image:
     )  # fmt: skip
     image = table[np.nan_to_num(share * 255, nan=0).astype(np.uint8)]
     image[~np.isfinite(height)] = 150
-    picture = Image.new("RGB", (SIZE[0], SIZE[1] + STRIP), "#ffffff")
-    picture.paste(Image.fromarray(image[::-1].copy()).resize(SIZE, Image.Resampling.BICUBIC))
+    picture = Image.new("RGB", (size[0], size[1] + strip), "#ffffff")
+    picture.paste(Image.fromarray(image[::-1].copy()).resize(size, Image.Resampling.BICUBIC))
     return picture
 
 
-def _pixels(surface: Surface, points: Floats) -> Floats:
+def pixels(surface: Surface, points: Floats, size: tuple[int, int]) -> Floats:
     """Points (..., 2) in pixels of the map, kept within a few of its widths where a run leaves it."""
     low, high = np.array(surface.window).T
     share = (np.nan_to_num(points, nan=0.0, posinf=1e9, neginf=-1e9) - low) / (high - low)
     share = np.clip(share, -3, 4)
-    return np.stack([share[..., 0] * SIZE[0], (1 - share[..., 1]) * SIZE[1]], axis=-1)
+    return np.stack([share[..., 0] * size[0], (1 - share[..., 1]) * size[1]], axis=-1)

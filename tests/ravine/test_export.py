@@ -165,6 +165,12 @@ def test_a_figure_for_a_paper_has_its_size(preset, results):
     assert (layout.width, layout.height) == (width, height)
     assert layout.font.size == pytest.approx(points * 96 / 72, abs=0.5)
     assert layout.xaxis.linecolor == "#000"
+    scales = [
+        trace.showscale
+        for trace in export.paper(results["descend"].figure(), width, height, points).data
+        if "showscale" in trace
+    ]
+    assert (False in scales) == (width < 500)  # in one column it would lie on the axis beside it
 
 
 def test_the_animation_grows_from_the_start_to_the_end(results):

@@ -1,5 +1,7 @@
 """Frames of links: written and read back, bounded, and without any influence on the numbers."""
 
+from urllib.parse import parse_qsl, urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import settings as profile
@@ -36,6 +38,9 @@ def test_a_frame_survives_a_link_exactly(frame):
 @given(FRAMES, st.sampled_from(list(VIEWS)))
 def test_a_frame_changes_no_experiment(frame, view):
     experiment = Experiment.default(view)
+    url = experiment.to_url("https://example.org", frame)
+    assert Experiment.from_url(url) == (experiment, [])
+    assert Frame.from_query(dict(parse_qsl(urlsplit(url).query))) == (frame, [])
     query = experiment.to_query() | frame.to_query()
     assert Experiment.from_query(query, view) == (experiment, [])
     assert Frame.from_query(query) == (frame, [])
