@@ -123,6 +123,9 @@ def script(experiment: Experiment) -> str:
     used = {"LANDSCAPES": "landscapes", "OPTIMIZERS": "optimizers"}
     rules = [_stepper(one, used) for one in experiment.optimizers]
     own = {name: value for name, value in experiment.values().items() if value != _default(experiment, name)}
+    for value in own.values():
+        if type(value).__module__ != "builtins":  # a setting that is an object of ours
+            used[type(value).__name__] = type(value).__module__
     values = [f"landscape={_written('LANDSCAPES', experiment.landscape)}"]
     values.append("optimizers=(\n        " + ",\n        ".join(rules) + ",\n    )")
     if experiment.start is not None:
