@@ -79,6 +79,9 @@ class Landscape(Facts, Declared):
 
     reference: ClassVar[str]  # Author Year, where
     reads: ClassVar[str]  # one sentence: what there is to see
+    identity: ClassVar[str] = (
+        ""  # what its numbers depend on beside its settings, where code of a user's own is in them
+    )
     analytic: ClassVar[bool] = False  # are all derivatives closed forms, without automatic differentiation?
 
     @property

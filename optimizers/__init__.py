@@ -17,6 +17,7 @@ from optimizers.schedules import Constant, Cosine, LinearDecay, OneCycle, Refine
 from optimizers.sharpness_aware import GAM, SAM, AcceleratedGAM, GradientRegularization
 from optimizers.sign import Lion, SignDescent
 from optimizers.stepper import Stepper
+from optimizers.stepsize import Scan, Study, outlook, study, studying
 from optimizers.sweep import Sweep, sweep, sweeping, swept, with_values
 from optimizers.trajectory import Counts, Iterate, Trajectory, iterate, planned, run, running
 from optimizers.tune import Tuned, tune
@@ -105,10 +106,12 @@ __all__ = [
     "Optimizer",
     "Oracle",
     "Probe",
+    "Scan",
     "Schedule",
     "Scheduled",
     "Spent",
     "Stepper",
+    "Study",
     "Sweep",
     "Trajectory",
     "Tuned",
@@ -118,7 +121,10 @@ __all__ = [
     "layers",
     "planned",
     "run",
+    "outlook",
     "running",
+    "study",
+    "studying",
     "sweep",
     "sweeping",
     "swept",

@@ -1,9 +1,11 @@
 """Page set-up and navigation."""
 
+import os
 from pathlib import Path
 
 import streamlit as st
 
+from ravine import log
 from ravine.frame import Frame
 
 HERE = Path(__file__).resolve().parent
@@ -18,15 +20,22 @@ if framed.present:
     st.html(ASSETS / "present.css")
 if framed.present or framed.show:
     st.html(ASSETS / "fewer.css")
-st.navigation(
+page = st.navigation(
     [
         st.Page(HERE / "gallery.py", title="Gallery", url_path="gallery"),
         st.Page(HERE / "descend.py", title="Descend", default=True),
         st.Page(HERE / "edge.py", title="Edge of stability", url_path="edge"),
         st.Page(HERE / "slice.py", title="Slice", url_path="slice"),
         st.Page(HERE / "sweep.py", title="Sweep", url_path="sweep"),
+        st.Page(HERE / "stepsize.py", title="Step size", url_path="stepsize"),
+        st.Page(HERE / "watch.py", title="Watch", url_path="watch"),
         st.Page(HERE / "reference.py", title="Reference", url_path="reference"),
         st.Page(HERE / "compare.py", title="Compare", url_path="compare"),
     ],
     position="hidden" if framed.present else "top",
-).run()
+)
+if log.ENVIRONMENT in os.environ and "log opened" not in st.session_state:  # `ravine open FILE`
+    st.session_state["log opened"] = True
+    if page.url_path == "" and not st.query_params:
+        st.switch_page(HERE / "watch.py")
+page.run()

@@ -15,6 +15,7 @@ from ravine.cluster import Cluster, from_environment
 from ravine.experiment import DTYPES
 from ravine.gallery import Piece
 from ravine.jobs import Jobs
+from ravine.own import register_from_environment
 from ravine.reference import Entry
 from ravine.reference import entries as reference_entries
 from ravine.rooms import Rooms
@@ -75,6 +76,7 @@ def warm_up() -> None:
     """Import and run everything once: the first visitor waits for nothing."""
     from ravine import figures, picture
 
+    register_from_environment()
     torch.set_num_threads(1)  # small operations: more threads only get into each other's way
     first = result(Experiment.default())
     picture.descend_view(first, "")

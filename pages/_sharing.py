@@ -53,7 +53,10 @@ def controls(experiment: Experiment) -> list[str]:
 def panel(experiment: Experiment, framed: Frame) -> Frame | None:
     """Draws the panel. The frame to show this very page in, once the visitor asks for it."""
     key = f"{experiment.view} share"
-    st.caption("This link holds every value. Whoever opens it sees the same run, with the same numbers.")
+    if experiment.landscape.identity:
+        st.caption("This link names a landscape of your own: it opens only in an app that was started with it.")
+    else:
+        st.caption("This link holds every value. Whoever opens it sees the same run, with the same numbers.")
     title = st.text_input(
         "Title", framed.title, max_chars=TITLE, key=f"{key} title", help="A few words to head the page."
     )

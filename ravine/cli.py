@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ravine import commands
+from ravine import commands, log, own
 from ravine.cluster import VARIABLE
+from ravine.log import read_log
 
 _HERE = Path(__file__).resolve().parent
 
@@ -23,11 +24,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     subparsers = parser.add_subparsers(dest="command", required=True)
     app = subparsers.add_parser("app", help="open the app in the browser")
-    app.add_argument("--port", type=int, default=8501)
-    app.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
-    app.add_argument("--headless", action="store_true", help="do not open a browser")
     app.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="compute on the workers of a Dask cluster")
-    app.set_defaults(does=_app)
+    app.add_argument(
+        "--landscape",
+        action="append",
+        default=[],
+        metavar="FILE.py:FACTORY",
+        help="put a landscape of your own into the menus; the file is run as any program of yours; may be repeated",
+    )
+    app.set_defaults(does=_own)
+    opened = subparsers.add_parser("open", help="show a log of ravine.watch in the app, live while it is written")
+    opened.add_argument("file", help="the log, FILE.ravine")
+    opened.set_defaults(does=_open, scheduler=None)
+    for one in (app, opened):
+        one.add_argument("--port", type=int, default=8501)
+        one.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
+        one.add_argument("--headless", action="store_true", help="do not open a browser")
     commands.add(subparsers)
     chosen = parser.parse_args(arguments)
     try:
@@ -38,6 +50,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped. What was finished is kept: the same command goes on from there.", file=sys.stderr)
         return 130
+
+
+def _own(chosen: argparse.Namespace) -> int:
+    """The app, with the user's own landscapes in its menus."""
+    specifications = [
+        str(Path(place).resolve()) + mark + factory
+        for place, mark, factory in (one.rpartition(":") for one in chosen.landscape)
+    ]
+    own.register(specifications)
+    if specifications:
+        os.environ[own.ENVIRONMENT] = "\n".join(specifications)
+    return _app(chosen)
+
+
+def _open(chosen: argparse.Namespace) -> int:
+    """The app, on the page that follows a log."""
+    try:
+        read_log(chosen.file)
+    except OSError as failure:
+        raise ValueError(f"{chosen.file} cannot be read: {failure.strerror}.") from failure
+    except ValueError as refusal:
+        raise ValueError(f"{chosen.file} cannot be opened. {refusal}") from refusal
+    os.environ[log.ENVIRONMENT] = str(Path(chosen.file).resolve())
+    return _app(chosen)
 
 
 def _app(chosen: argparse.Namespace) -> int:

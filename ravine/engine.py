@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 
 from landscapes import Surface, slicing
-from optimizers import Stepper, running, sweeping, swept
+from optimizers import Stepper, running, studying, sweeping, swept
 from ravine.experiment import DTYPES, Experiment, training
 from ravine.result import Result
 from ravine.store import Store
@@ -40,7 +40,11 @@ def computing(
         yield dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
         return
     parted = {"slice": _slice, "sweep": _sweep}.get(experiment.view)
-    for result in parted(experiment, store, executor) if parted is not None else _trajectory(experiment):
+    if experiment.view == "stepsize":
+        steps = _study(experiment)
+    else:
+        steps = parted(experiment, store, executor) if parted is not None else _trajectory(experiment)
+    for result in steps:
         if result.complete and store is not None:
             store.put(result, keep=parted is not None or not isinstance(experiment.landscape, Surface))
             if parted is not None:
@@ -89,6 +93,21 @@ def _trajectory(experiment: Experiment) -> Iterator[Result]:
             yield Result(
                 experiment, trajectory, done=done, total=experiment.steps, phase=f"step {done} of {experiment.steps}"
             )
+
+
+def _study(experiment: Experiment) -> Iterator[Result]:
+    place = {"dtype": DTYPES[experiment.dtype], "device": experiment.device}
+    if experiment.start is None:
+        start = experiment.landscape.start(seed=experiment.seed, **place)[0]  # type: ignore[arg-type]
+    else:
+        start = torch.tensor(experiment.start, **place)  # type: ignore[arg-type]
+    total = experiment.steps
+    with one_thread():
+        for one in studying(
+            experiment.landscape, experiment.optimizers[0], start, total, experiment.looked_at, experiment.seed
+        ):
+            done = total if one.diverged_at >= 0 else int(one.step[-1])
+            yield Result.of_study(experiment, one, done=done, total=total, phase=f"step {done} of {total}")
 
 
 def _slice(experiment: Experiment, store: Store | None, executor: Executor | None) -> Iterator[Result]:

@@ -24,6 +24,7 @@ from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, laye
 from ravine import frame
 from ravine.axis import Axis, AxisSetting, fitted
 from ravine.limits import LIMITS
+from ravine.own import elsewhere
 
 VERSION = 1  # of the link's grammar
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -59,7 +60,7 @@ class Experiment(Declared):
     optimizers: tuple[Stepper, ...]
     start: tuple[float, float] | None = None  # None: the landscape's own start
     view: str = setting(
-        "descend", choices=("descend", "edge", "slice", "sweep"), label="Picture", help="Which picture."
+        "descend", choices=("descend", "edge", "slice", "sweep", "stepsize"), label="Picture", help="Which picture."
     )
     steps: int = setting(250, 1, 10_000, label="Steps", help="How many steps each run takes.")
     seed: int = setting(0, 0, 2**31 - 1, label="Seed of the run", help="Seed of everything random in the run.")
@@ -67,6 +68,9 @@ class Experiment(Declared):
     device: str = setting("cpu", choices=DEVICES, label="Device", help="Where to compute.")
     every: int = setting(
         5, 1, 1000, label="Steps between measurements", help="Steps from one measurement of the sharpness to the next."
+    )
+    at: int = setting(
+        -1, -1, 10_000, label="Step", help="The step to look at, of those whose parameters were kept; -1 is the last."
     )
     span: float = setting(
         1.0,
@@ -190,12 +194,16 @@ class Experiment(Declared):
         object.__setattr__(self, "optimizers", tuple(rules))
 
     @property
+    def looked_at(self) -> int:
+        """The step of the run that is looked at."""
+        return self.steps if self.at < 0 else min(self.at, self.steps)
+
+    @property
     def key(self) -> str:
         """The canonical text of everything that the numbers depend on: equal keys, equal numbers."""
         shown = VIEWS[self.view].shown
-        return f"{self.view}?" + urlencode(
-            [(name, text) for name, text in self.to_query().items() if name not in shown]
-        )
+        text = urlencode([(name, text) for name, text in self.to_query().items() if name not in shown])
+        return f"{self.view}?{text}" + (f"#{self.landscape.identity}" if self.landscape.identity else "")
 
     def to_query(self) -> dict[str, str]:
         """Every value as text, by the keys of the link."""
@@ -416,7 +424,9 @@ class _Reader:
             return default
         if name not in registry:
             instead = f"; {default.name} is shown" if default is not None else ", so it was left out"
-            self._refused.append(f"{prefix} = {_short(name)} is unknown{instead}. Allowed: {', '.join(registry)}.")
+            foreign = elsewhere(name) if prefix == "land" else ""
+            sentence = f"{prefix} = {_short(name)} is unknown{instead}. Allowed: {', '.join(registry)}."
+            self._refused.append(f"{foreign}{instead}." if foreign else sentence)
             return default
         kind = registry[name]
         values = self._settings(prefix, kind, given)
@@ -505,6 +515,14 @@ def _sweep() -> Experiment:
     )
 
 
+def _stepsize() -> Experiment:
+    """A network whose sharpness climbs to the threshold of its step size, looked at where it has just passed it."""
+    edge = _edge()
+    steps = min(200, edge.steps)
+    network = MLP(hidden=(32, 32), objective="squared", gain=0.5)
+    return dataclasses.replace(edge, landscape=network, view="stepsize", steps=steps, at=min(100, steps))
+
+
 _RUN = ("steps", "seed", "dtype", "device")
 VIEWS: dict[str, View] = {
     "descend": View("", _RUN, ("mode", "axis"), LIMITS.optimizers, _is_surface, _descend),
@@ -518,6 +536,7 @@ VIEWS: dict[str, View] = {
         _slice,
     ),
     "sweep": View("sweep", (*_RUN, "over_x", "over_y", "measure"), ("outcome",), 1, lambda kind: True, _sweep),
+    "stepsize": View("stepsize", (*_RUN, "at"), (), 1, lambda kind: True, _stepsize),
 }
 
 

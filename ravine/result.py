@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from landscapes import Plane
-from optimizers import Counts, Sweep, Trajectory
+from optimizers import Counts, Study, Sweep, Trajectory
 from ravine.experiment import Experiment
 from ravine.fingerprint import Fingerprint
+from ravine.verdict import verdict
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -38,6 +39,7 @@ class Result:
     total: int = 1
     phase: str = field(default="", compare=False)  # what was being worked on, for the progress bar
     table: Sweep | None = None
+    study: Study | None = None
 
     @property
     def complete(self) -> bool:
@@ -56,6 +58,8 @@ class Result:
 
     def arrays(self) -> Arrays:
         """Every number by name: NumPy arrays, first dimension the recorded steps (or the grid of the slice)."""
+        if self.study is not None:
+            return {name: tensor.cpu().numpy() for name, tensor in self.study.tensors().items()}
         path = self.trajectory
         if self.table is not None:
             return _arrays_of_table(self.table)
@@ -81,11 +85,29 @@ class Result:
         return Fingerprint.of(self.arrays())
 
     @classmethod
+    def of_study(cls, experiment: Experiment, study: Study, **progress: Any) -> Result:
+        """The result that holds a study; its trajectory is the looks that were taken."""
+        none = torch.zeros_like(study.step)
+        trajectory = Trajectory(
+            step=study.step,
+            loss=study.along["loss"],
+            grad_norm=study.along["grad_norm"],
+            probes={},
+            params=study.params[None],
+            params_step=study.step[-1:],
+            diverged_at=torch.tensor(study.diverged_at),
+            evaluations=Counts(none, none, none),
+        )
+        return cls(experiment, trajectory, study=study, **progress)
+
+    @classmethod
     def from_arrays(cls, experiment: Experiment, arrays: Arrays) -> Result:
         """The inverse of `arrays`. Raises KeyError if one is missing."""
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if "sweep.known" in tensors:
             return cls(experiment, table=_table_of_tensors(tensors))
+        if "study.step" in tensors:
+            return cls.of_study(experiment, Study.from_tensors(tensors))
         trajectory = Trajectory(
             step=tensors["step"],
             loss=tensors["loss"],
@@ -136,6 +158,9 @@ class Result:
                 return [self._slice_sentence()]
             case "sweep":
                 return [self._sweep_sentence()]
+            case "stepsize":
+                assert self.study is not None
+                return verdict(self.study, self.experiment.optimizers[0])
         return self._endings()
 
     def _endings(self) -> list[str]:

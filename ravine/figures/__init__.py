@@ -10,12 +10,19 @@ import plotly.graph_objects as go
 from ravine.figures.edge import edge
 from ravine.figures.paths import descend
 from ravine.figures.planes import plane
+from ravine.figures.stepsizes import stepsizes
 from ravine.figures.sweeps import sweep
 
 if TYPE_CHECKING:  # Result.figure calls this package
     from ravine.result import Result
 
-_DRAWERS: dict[str, Callable[[Result], go.Figure]] = {"descend": descend, "edge": edge, "slice": plane, "sweep": sweep}
+_DRAWERS: dict[str, Callable[[Result], go.Figure]] = {
+    "descend": descend,
+    "edge": edge,
+    "slice": plane,
+    "sweep": sweep,
+    "stepsize": stepsizes,
+}
 
 
 def draw(result: Result) -> go.Figure:

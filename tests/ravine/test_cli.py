@@ -17,9 +17,10 @@ import streamlit.web.cli
 import ravine
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS, run
-from ravine import Experiment, compute
+from ravine import Experiment, compute, own
 from ravine.cli import main
 from ravine.cluster import VARIABLE
+from ravine.log import ENVIRONMENT, written
 
 ROOT = Path(ravine.__file__).parents[1]
 PATHS = Experiment(landscape=LANDSCAPES["booth"](), optimizers=(OPTIMIZERS["gd"](lr=0.02),), steps=5)
@@ -250,3 +251,37 @@ def test_importing_the_package_imports_no_streamlit():
     top = [line for line in source.splitlines() if line.startswith(("import ", "from "))]
     assert top
     assert not any("streamlit" in line for line in top)
+
+
+LOG = written({"ravine": 1, "optimizer": "SGD", "threshold": "2/η"}) + written({"step": 20, "loss": 1.0})
+
+
+def test_a_log_opens_in_the_app(started, tmp_path, monkeypatch):
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    path = tmp_path / "run.ravine"
+    path.write_text(LOG)
+    assert main(["open", str(path), "--port", "9001", "--headless"]) == 0
+    assert "--server.port=9001" in started[0]
+    assert os.environ.pop(ENVIRONMENT) == str(path.resolve())
+
+
+@pytest.mark.parametrize(("content", "sentence"), [(None, "cannot be read"), (b"PK", "not a log of ravine.watch")])
+def test_what_is_no_log_does_not_open(content, sentence, started, tmp_path, capsys):
+    path = tmp_path / "run.ravine"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["open", str(path)]) == 2
+    assert sentence in capsys.readouterr().err
+    assert started == []
+
+
+def test_landscapes_of_ones_own_go_to_the_app(started, tmp_path, monkeypatch):
+    monkeypatch.setattr(own, "_loaded", {})
+    monkeypatch.setattr(own, "LANDSCAPES", {})
+    monkeypatch.delenv(own.ENVIRONMENT, raising=False)
+    (tmp_path / "mine.py").write_text("from landscapes import LANDSCAPES\n\ndef bowl(): return LANDSCAPES['booth']()\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["app", "--landscape", "mine.py:bowl"]) == 0
+    assert len(started) == 1
+    assert list(own.LANDSCAPES) == ["own:bowl"]
+    assert os.environ.pop(own.ENVIRONMENT) == f"{tmp_path / 'mine.py'}:bowl"

@@ -38,7 +38,13 @@ def table(**changes):
     return paths(**(values | axes | changes))
 
 
-EXAMPLES = {"descend": paths(), "edge": network(), "slice": network("slice"), "sweep": table()}
+EXAMPLES = {
+    "descend": paths(),
+    "edge": network(),
+    "slice": network("slice"),
+    "sweep": table(),
+    "stepsize": network("stepsize", at=3),
+}
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -1,0 +1,307 @@
+"""Which step size this point allows, and why: a run looked at closely at one of its steps, and coarsely along all of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscapes import Landscape, Surface, eigenpairs
+from optimizers.optimizer import Evaluation, Oracle
+from optimizers.stepper import State, Stepper
+from optimizers.trajectory import iterate, planned
+
+ALONG = (
+    "loss", "grad_norm", "lr", "sharpness", "threshold", "stable_lr", "line_lr", "polyak", "dog", "smoothness", "noise_scale",
+)  # fmt: skip
+HERE = (
+    "scaled", "update_norm", "slope", "curvature", "third", "best_lr", "rise_lr", "armijo", "noise_error", "sharpness_slope",
+    "drift", "reach", "least",
+)  # fmt: skip
+_GRID = 81  # step sizes of the line scan
+_BEYOND = 30.0  # how far it goes below the smallest and above the largest step size of interest
+_DRAWS = 8  # batches that the gradient noise is estimated from
+_CHECKPOINTS = 16
+_ARMIJO = 1e-4  # Nocedal and Wright 2006, Numerical Optimization, ch. 3
+_DOG_START = 1e-6  # relative to 1 + |w0|
+_TOLERANCE = 3e-3  # residual of an eigenvalue, whose error is of the order of its square
+_QUADRATIC = 1e-6  # relative change of the sharpness over a length of `reach` that counts as none
+CATAPULT = (
+    2.0  # times the threshold: up to 4/lambda wide networks come down where it is flatter (Lewkowycz et al. 2020)
+)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The loss along one update u of a rule, at w + (eta / lr) u, beside its quadratic and cubic models at w."""
+
+    eta: Tensor  # (G,)
+    loss: Tensor  # (G,)
+    quadratic: Tensor  # (G,)
+    cubic: Tensor  # (G,)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was measured: `along` at R steps of the run, by the names ALONG, and `here`, with more names, at the step `at`."""
+
+    step: Tensor  # (R,)
+    along: dict[str, Tensor]  # each (R,), NaN where it has no value
+    at: int
+    here: dict[str, float]  # empty until the run has come to `at`
+    scan: Scan | None
+    params: Tensor  # (dim,), where the run stands last
+    diverged_at: int  # -1 if it did not
+
+    @property
+    def outlook(self) -> str:
+        """What the next steps will do (see `outlook`)."""
+        return outlook(self.here)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every number by name; the inverse of `from_tensors`."""
+        named = {"study.step": self.step, "study.at": torch.tensor(self.at), "study.params": self.params}
+        named |= {"study.diverged_at": torch.tensor(self.diverged_at)}
+        named |= {f"along.{name}": values for name, values in self.along.items()}
+        named |= {f"here.{name}": torch.tensor(value, dtype=torch.float64) for name, value in self.here.items()}
+        return named | ({} if self.scan is None else {f"scan.{name}": one for name, one in vars(self.scan).items()})
+
+    @classmethod
+    def from_tensors(cls, named: Mapping[str, Tensor]) -> Study:
+        """Raises KeyError if one is missing."""
+        reached = any(name.startswith("here.") for name in named)  # the step looked at
+        here = {name: float(named[f"here.{name}"]) for name in (*ALONG, *HERE)} if reached else {}
+        scan = Scan(*(named[f"scan.{name}"] for name in ("eta", "loss", "quadratic", "cubic"))) if reached else None
+        along = {name: named[f"along.{name}"] for name in ALONG}
+        at, diverged_at = int(named["study.at"]), int(named["study.diverged_at"])
+        return cls(named["study.step"], along, at, here, scan, named["study.params"], diverged_at)
+
+
+def outlook(here: dict[str, float]) -> str:
+    """What the next steps will do along the steepest direction: one of smooth, damped, edge, diverges, unknown.
+
+    Below its threshold a rule converges on a quadratic: without turning round below half of it ("smooth", for gradient
+    descent), else in a damped oscillation. Above it the oscillation grows, which ends well only where the sharpness falls
+    as one moves along its eigenvector, or where a growing gradient enlarges the rule's preconditioner: self-stabilization
+    (Damian et al. 2023, arXiv:2209.15594; Cohen et al. 2022, arXiv:2207.14484). Beyond twice the threshold even that fails.
+    """
+    if not here or not math.isfinite(here["threshold"]) or not math.isfinite(here["sharpness"]):
+        return "unknown"
+    ratio = here["sharpness"] / here["threshold"]
+    if ratio < 1:
+        return "smooth" if ratio < 0.5 else "damped"
+    if here["scaled"]:
+        return "edge"
+    bends = here["sharpness_slope"] * here["reach"] > _QUADRATIC * abs(here["sharpness"])
+    return "edge" if bends and ratio <= CATAPULT else "diverges"
+
+
+def study(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, steps: int = 100, at: int = 0, seed: int = 0,
+    *, batch_size: int | None = None,
+) -> Study:  # fmt: skip
+    """Run a rule for `steps` steps from start (dim,), and look at step `at` which step sizes it allows there.
+
+    Raises ValueError or TypeError for what does not fit.
+    """
+    *_, last = studying(landscape, stepper, start, steps, at, seed, batch_size=batch_size)
+    return last
+
+
+def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, steps: int = 100, at: int = 0, seed: int = 0,
+    *, batch_size: int | None = None,
+) -> Iterator[Study]:  # fmt: skip
+    """`study` as it grows: yields after each of its looks. Stop pulling to cancel."""
+    if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at <= steps:
+        raise ValueError(f"at = {at!r} is not allowed: it must be a step of the run, from 0 to {steps}.")
+    start = landscape.start()[0] if start is None else start
+    if not isinstance(start, Tensor) or start.shape != (landscape.dim,):
+        raise ValueError(f"start must be a tensor of shape ({landscape.dim},), one point to start from.")
+    (stepper,) = planned(landscape, [stepper], start, steps, seed, batch_size)
+    look = _Look(landscape, stepper, start, steps, batch_size, seed)
+    stops = {round(index * steps / _CHECKPOINTS) for index in range(_CHECKPOINTS + 1)} | {at}
+    taken: list[int] = []
+    rows: list[dict[str, float]] = []
+    here: dict[str, float] = {}
+    scan, diverged_at = None, -1
+    for now in iterate(landscape, [stepper], start, seed=seed, batch_size=batch_size):
+        params = now.params[0]
+        if not bool(now.alive.all()):
+            diverged_at = now.step
+        else:
+            look.passes(params, now.grad[0])
+        if now.step in stops or diverged_at >= 0:
+            if diverged_at < 0:
+                values = look.at(now.step, params, now.states[0])
+                if now.step == at:
+                    extra, scan = look.closely(params, values)
+                    here = {name: float(value) for name, value in (values | extra).items()}
+            else:
+                values = dict.fromkeys(ALONG, math.nan)
+            taken.append(now.step)
+            rows.append({name: float(values[name]) for name in ALONG})
+            along = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in ALONG}
+            yield Study(torch.tensor(taken), along, at, here, scan, params, diverged_at)
+        if now.step == steps or diverged_at >= 0:
+            return
+
+
+class _Look:
+    """Looks at the points of one run, and remembers of those it passed what the adaptive step sizes need."""
+
+    def __init__(
+        self, landscape: Landscape, stepper: Stepper, start: Tensor, steps: int, batch_size: int | None, seed: int
+    ):
+        self._landscape, self._stepper, self._seed, self._batch_size = landscape, stepper, seed, batch_size
+        self._scaled = stepper.rule.preconditions
+        limits = stepper.preconditioned_thresholds(steps) if self._scaled else stepper.thresholds(steps)
+        self._limits = [math.nan] * (steps + 1) if limits is None else [*limits, limits[-1]]
+        factors = getattr(stepper, "factors", None)  # a schedule's, once it is planned
+        self._factors = [1.0] * (steps + 1) if factors is None else [*factors, factors[-1]]
+        self._least = _least(landscape, start)
+        self._first, self._travelled, self._squares = start, _DOG_START * (1 + float(start.norm())), 0.0
+        self._before: tuple[Tensor, Tensor] | None = None
+        self._smoothness = math.nan
+        self._warm: Tensor | None = None
+
+    def passes(self, params: Tensor, grad: Tensor) -> None:
+        """One step of the run, looked at or not."""
+        self._travelled = max(self._travelled, float((params - self._first).norm()))
+        self._squares += float(grad.square().sum())
+        if self._before is not None:
+            change = float((grad - self._before[1]).norm())
+            moved = float((params - self._before[0]).norm())
+            self._smoothness = moved / (2 * change) if change > 0 else math.nan
+        self._before = params, grad
+
+    def at(self, step: int, params: Tensor, state: State) -> dict[str, float]:
+        """What ALONG names, at one step."""
+        landscape = self._landscape
+        loss, grad = landscape.value_and_grad(params)
+        oracle = Oracle(
+            landscape, None, torch.Generator().manual_seed(self._seed), known=(params, Evaluation(loss, grad))
+        )
+        new, new_state = self._stepper.step(params, state, oracle)
+        self.update, self.grad, self.hessian = new - params, grad, landscape.hessian_operator(params)
+        divisor = self._stepper.preconditioner(new_state) if self._scaled else None
+        self.scale = None if divisor is None else divisor.rsqrt()
+        lr, limit = float(self._stepper.rule.lr) * float(self._factors[step]), float(self._limits[step])
+        sharpness = self._sharpness(params)
+        decay = 0.0 if self._scaled else float(self._stepper.rule.values().get("weight_decay", 0.0))
+        stable = (limit + decay) * lr / (sharpness + decay) if sharpness + decay > 0 else math.inf
+        slope, curvature = float(grad @ self.update), float(self.update @ self.hessian(self.update))
+        squared, value = float(grad.square().sum()), float(loss)
+        noise, self.noise_error = self._noise(params, grad)
+        return {
+            "loss": value,
+            "grad_norm": math.sqrt(squared),
+            "lr": lr,
+            "sharpness": sharpness,
+            "threshold": limit,
+            "stable_lr": stable if math.isfinite(limit) else math.nan,
+            "line_lr": _where_it_rises(lr, slope, curvature),
+            "polyak": (value - self._least) / squared if squared > 0 and value >= self._least else math.nan,
+            "dog": self._travelled / math.sqrt(self._squares) if self._squares > 0 else math.nan,
+            "smoothness": self._smoothness,
+            "noise_scale": noise,
+        }
+
+    def _sharpness(self, params: Tensor) -> float:
+        scale = 1.0 if self.scale is None else self.scale
+        pairs = eigenpairs(
+            lambda vectors: scale * self.hessian(scale * vectors), params, tol=_TOLERANCE, start=self._warm, extra=1
+        )
+        self._warm = pairs.vectors
+        self.top = scale * pairs.vectors[0]
+        return float(pairs.values[0])
+
+    def _noise(self, params: Tensor, grad: Tensor) -> tuple[float, float]:
+        """The simple gradient noise scale tr(Sigma) / |G|^2 and its standard error (McCandlish et al. 2018, eq. 2.9).
+
+        From batches drawn with replacement: the mean of |g_B - G|^2 is tr(Sigma) / B.
+        """
+        samples, squared = self._landscape.samples, float(grad.square().sum())
+        if samples is None or samples < 2 or squared == 0:
+            return math.nan, math.nan
+        size = min(64, samples)
+        batches = torch.randint(samples, (_DRAWS, size), generator=torch.Generator().manual_seed(self._seed))
+        batches = batches.to(params.device)
+        chunk = max(1, self._landscape.chunk(params))
+        grads = [self._landscape.grad(params.expand(len(one), -1), one) for one in batches.split(chunk)]
+        spread = size * (torch.cat(grads) - grad).square().sum(-1).double() / squared
+        return float(spread.mean()), float(spread.std() / math.sqrt(_DRAWS))
+
+    def closely(self, params: Tensor, known: dict[str, float]) -> tuple[dict[str, float], Scan]:
+        """What is measured at one step only, and the line scan, at the point last looked at."""
+        update, lr, loss = self.update, known["lr"], known["loss"]
+        slope, curvature = float(self.grad @ update), float(update @ self.hessian(update))
+        third = float(self._bend(params, update) @ update)
+        bend = self._bend(params, self.top)
+        eta = self._grid(known).to(params)
+        share = (eta / lr if lr > 0 else torch.zeros_like(eta))[:, None]
+        chunk = max(1, self._landscape.chunk(params))
+        losses = torch.cat([self._landscape.loss(params + one * update) for one in share.split(chunk)])
+        m = share[:, 0].double()
+        quadratic = loss + slope * m + curvature / 2 * m**2
+        scan = Scan(eta.double(), losses.double(), quadratic, quadratic + third / 6 * m**3)
+        finite = scan.loss.nan_to_num(math.inf, math.inf, math.inf)
+        rises = finite > loss + 1e-12 * abs(loss)
+        return {
+            "scaled": float(self._scaled),
+            "update_norm": float(update.norm()),
+            "slope": slope,
+            "curvature": curvature,
+            "third": third,
+            "best_lr": float(scan.eta[finite.argmin()]),
+            "rise_lr": float(scan.eta[int(rises.int().argmax())]) if bool(rises.any()) else math.inf,
+            "armijo": self._armijo(params, known),
+            "noise_error": self.noise_error,
+            "sharpness_slope": float(bend.norm()),
+            "drift": float(bend @ update),
+            "reach": 1 + float(params.norm()),
+            "least": self._least,
+        }, scan
+
+    def _bend(self, params: Tensor, vector: Tensor) -> Tensor:
+        """D^3 L[v, v, .] (dim,): the gradient of the curvature along v, from central differences of Hessian-vector products."""
+        length = float(vector.norm())
+        if length == 0:
+            return torch.zeros_like(vector)
+        h = torch.finfo(params.dtype).eps ** (1 / 3) * (1 + float(params.norm())) / length
+        there = torch.stack([params + h * vector, params - h * vector])
+        products = self._landscape.hvp(there, vector.expand_as(there))
+        return (products[0] - products[1]) / (2 * h)
+
+    @staticmethod
+    def _grid(known: dict[str, float]) -> Tensor:
+        """Step sizes (G,) around all that are of interest."""
+        marks = [known[name] for name in ("lr", "stable_lr", "line_lr")]
+        marks = [one for one in marks if math.isfinite(one) and one > 0] or [1.0]
+        low, high = math.log10(min(marks) / _BEYOND), math.log10(max(marks) * _BEYOND)
+        return torch.logspace(low, high, _GRID, dtype=torch.float64)
+
+    def _armijo(self, params: Tensor, known: dict[str, float]) -> float:
+        """Backtracking along the gradient by halves, from 16 times the larger of lr and 2 / sharpness."""
+        two_over = 2 / known["sharpness"] if known["sharpness"] > 0 else 0.0
+        first = 16 * max(known["lr"], two_over) or 1.0
+        eta = first * 0.5 ** torch.arange(40, dtype=torch.float64)
+        step = eta.to(params)[:, None]
+        chunk = max(1, self._landscape.chunk(params))
+        losses = torch.cat([self._landscape.loss(params - one * self.grad) for one in step.split(chunk)]).double()
+        enough = losses <= known["loss"] - _ARMIJO * eta.to(losses.device) * known["grad_norm"] ** 2
+        return float(eta[int(enough.int().argmax())]) if bool(enough.any()) else math.nan
+
+
+def _where_it_rises(lr: float, slope: float, curvature: float) -> float:
+    """The step size at which the quadratic model along the update is back at the loss it started from."""
+    if slope >= 0:
+        return 0.0 if slope > 0 else math.nan
+    return math.inf if curvature <= 0 else lr * -2 * slope / curvature
+
+
+def _least(landscape: Landscape, like: Tensor) -> float:
+    """The least loss, as far as it is known: that of a surface's minimizers, else 0."""
+    points = landscape.minimizers() if isinstance(landscape, Surface) else None
+    return 0.0 if points is None or not len(points) else float(landscape.loss(points.to(like)).min())

@@ -1,0 +1,145 @@
+"""Which step size a point of a run allows, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import streamlit as st
+
+from landscapes import LANDSCAPES, Landscape, Surface, settings
+from optimizers import study
+from pages import _components as components
+from pages._controls import machine_controls, own_controls, section, settings_of, visible
+from pages._link import download, opened, share, show
+from pages._live import live
+from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
+from pages._sharing import plain
+from ravine import Experiment, Result
+from ravine.experiment import DTYPES, offered
+from ravine.points import points
+from ravine.verdict import origins
+
+VIEW = "stepsize"
+
+
+def controls(experiment: Experiment) -> Experiment:
+    """The sidebar: where on which landscape, and which rule."""
+    before, slot = experiment.optimizers[0], f"{VIEW}.opt1"
+    st.session_state.setdefault(f"{VIEW}.land", experiment.landscape.name)
+    name = experiment.landscape.name
+    if visible("land"):
+        name = st.selectbox(
+            "Landscape",
+            offered(VIEW),
+            key=f"{VIEW}.land",
+            format_func=lambda one: LANDSCAPES[one].label,
+            on_change=_moved,
+        )
+    kind = LANDSCAPES[name]
+    same = isinstance(experiment.landscape, kind)
+    base = experiment.landscape if same else kind()
+    rule = rule_choice(slot, before, "Rule")
+    values = {"lr": step_size(slot, rule)}
+    own = own_controls(experiment, ("steps", "at"))
+    with section("Landscape", ":material/landscape:", settings(kind)):
+        chosen = settings_of(base, f"{VIEW}.land.{name}")
+        start = _start(experiment.start if same else None, kind)
+    if any(visible(one) for one in settings(rule) if one != "lr"):
+        with st.expander("Settings of the rule", icon=":material/tune:"):
+            values |= rule_settings(slot, rule)
+            extras = around(slot, before)
+    else:
+        rest, extras = unopened(before, rule)
+        values |= rest
+    own |= machine_controls(experiment)
+    try:
+        optimizers = (built(rule, values, extras, before),)
+        return dataclasses.replace(experiment, landscape=kind(**chosen), start=start, optimizers=optimizers, **own)
+    except ValueError as refusal:
+        st.error(str(refusal))
+        return experiment
+
+
+def _moved() -> None:
+    """Another surface starts from its own place."""
+    for axis in "xy":
+        st.session_state.pop(f"{VIEW}.{axis}", None)
+
+
+def _start(before: tuple[float, float] | None, kind: type[Landscape]) -> tuple[float, float] | None:
+    """Where the run starts, on a surface; a network starts from its own weights."""
+    if not issubclass(kind, Surface) or not visible("start"):
+        return before
+    place = []
+    origin = before or kind().origin
+    for axis, column, value in zip("xy", st.columns(2), origin, strict=True):
+        st.session_state.setdefault(f"{VIEW}.{axis}", value)
+        place.append(column.number_input(f"Start {axis}", -1e6, 1e6, step=0.1, format="%.4g", key=f"{VIEW}.{axis}"))
+    return place[0], place[1]
+
+
+def draw(result: Result) -> None:
+    """The picture, and every number with its origin."""
+    assert result.study is not None
+    components.figure(f"{VIEW} figure", result.figure().to_json())
+    with st.expander("Every number, and where it comes from", icon=":material/functions:"):
+        rows = "".join(
+            f"| {one.label} | {one.value} | ${_in_table(one.formula)}$ | {one.how} | {one.reference} |\n"
+            for one in origins(result.study, result.experiment.optimizers[0])
+        )
+        if rows:
+            st.markdown(f"| number | value | formula | how | reference |\n|---|---|---|---|---|\n{rows}")
+        st.caption(
+            "The update u is the rule's next one with the gradient of all samples. Polyak, DoG, local smoothness and Armijo are "
+            "step sizes of plain gradient descent: for a rule that divides by something they are in other units."
+        )
+    download(result)
+
+
+def _in_table(formula: str) -> str:
+    """A formula without the bars that would end a table's cell."""
+    return formula.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+
+
+def dropped(experiment: Experiment) -> None:
+    """A look at a point that a file holds, instead of at one of the run."""
+    file = st.file_uploader(
+        "A model or trajectory of your own",
+        key=f"{VIEW} file",
+        help="A safetensors file with the parameters of the landscape chosen at the left, or a tensor named params.",
+    )
+    if file is None:
+        return
+    try:
+        found = points(file.getvalue(), experiment.landscape.layout)
+    except ValueError as refusal:
+        st.error(plain(str(refusal)), icon=":material/error:")
+        return
+    index = len(found) - 1
+    if len(found) > 1:
+        index = int(st.slider("Point of the trajectory", 0, len(found) - 1, index))
+    start = found[index].to(dtype=DTYPES[experiment.dtype], device=experiment.device)
+    with st.spinner("Looking at this point"):
+        look = study(experiment.landscape, experiment.optimizers[0], start, steps=1, at=0, seed=experiment.seed)
+    result = Result.of_study(experiment, look)
+    st.caption("At the point of the file, as if the run began there. A link cannot hold it: it names the run only.")
+    for sentence in result.sentences():
+        st.info(plain(sentence), icon=":material/straighten:")
+    draw(result)
+
+
+opening = opened(VIEW)
+with st.sidebar:
+    experiment = controls(opening)
+    show(VIEW, experiment)
+    share(experiment)
+st.markdown(
+    "How large may the next step be? The loss along the update that the rule is about to make, what the curvature says about it, and "
+    "how the answer changes along the run."
+)
+if visible("file") and st.toggle(
+    "Look at a point from a file", key=f"{VIEW} from file", help="Instead of at a step of the run."
+):
+    dropped(experiment)
+else:
+    live(experiment, draw)

@@ -1,0 +1,174 @@
+"""The log of a watched training run: one JSON object a line, so that a run killed at any moment leaves a readable file.
+
+The first line is a header; each further one a record with the numbers that were taken at that step. Reading trusts
+nothing: a log may be cut, damaged or not ours at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+FORMAT = 1
+ENVIRONMENT = "RAVINE_LOG"  # the file that `ravine open` tells the app to follow
+FIELDS = {
+    "train_loss": "loss of the training batch",
+    "loss": "loss on the watched data",
+    "grad_norm": "gradient norm on the watched data",
+    "lr": "step size",
+    "update_norm": "length of the last update",
+    "sharpness": "sharpness",
+    "preconditioned_sharpness": "preconditioned sharpness",
+    "directional_sharpness": "curvature along the last update",
+    "threshold": "stability threshold",
+    "time": "seconds since the start",
+    "cost": "share of the time spent on watching",
+}
+_TEXTS = ("optimizer", "rule", "threshold", "scaled", "model")
+_MOST_BYTES = 64 << 20
+_MOST_CHARACTERS = 10_000  # of a line
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a log holds: `step` (R,), and each field (R,) with NaN where it was not measured."""
+
+    header: dict[str, Any]
+    step: NDArray[np.int64]
+    fields: dict[str, NDArray[np.float64]]
+    damaged: int = 0  # lines that could not be read
+
+    @property
+    def scaled(self) -> bool:
+        """Is the threshold one of the preconditioned sharpness?"""
+        return bool(self.header.get("scaled"))
+
+    @property
+    def felt(self) -> NDArray[np.float64]:
+        """The sharpness that the threshold bounds (R,)."""
+        return self.fields["preconditioned_sharpness" if self.scaled else "sharpness"]
+
+    def sentences(self) -> list[str]:
+        """The log in plain words."""
+        return [*self._stability(), *self._ending()] or ["Nothing has been measured yet."]
+
+    def figure(self) -> Figure:
+        """Loss, sharpness against the threshold, and the updates, on one step axis."""
+        from ravine.figures.watched import watched  # Plotly takes a second to import
+
+        return watched(self)
+
+    def _stability(self) -> list[str]:
+        name = "preconditioned sharpness" if self.scaled else "sharpness"
+        known = np.isfinite(self.felt) & np.isfinite(self.fields["threshold"])
+        if not known.any():
+            return []
+        steps, ratio = self.step[known], self.felt[known] / self.fields["threshold"][known]
+        said = [
+            f"At step {steps[-1]} the {name} is {self.felt[known][-1]:.3g}, {ratio[-1]:.2f} times the threshold "
+            f"{self.header.get('threshold', '')} = {self.fields['threshold'][known][-1]:.3g}."
+        ]
+        above = ratio > 1.05
+        if not above.any():
+            return [
+                *said,
+                f"It has stayed below the threshold, at most {ratio.max():.2f} times it: step size is not the limit.",
+            ]
+        late = ratio[len(ratio) // 2 :]
+        first = steps[int(above.argmax())]
+        if late.mean() > 1.5:
+            return [
+                *said,
+                f"It first passed the threshold at step {first} and stays far above: a smaller step size is due.",
+            ]
+        return [*said, f"It first passed the threshold at step {first} and hovers there: the edge of stability."]
+
+    def _ending(self) -> list[str]:
+        for name in ("loss", "train_loss"):
+            values = self.fields[name]
+            broken = np.isinf(values)
+            if broken.any():
+                return [
+                    f"The {FIELDS[name]} is not finite from step {self.step[int(broken.argmax())]} on: the run diverged."
+                ]
+        return []
+
+
+def written(record: Mapping[str, Any]) -> str:
+    """One line of a log. Numbers that are not finite, which JSON has no word for, become texts; NaN counts as infinite."""
+    plain = {key: _plain(value) for key, value in record.items()}
+    return json.dumps(plain, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    return "inf" if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_log(path: str | Path) -> Log:
+    """The log at a path, whole or still being written. Raises ValueError, with a sentence, if it is none; OSError if unreadable."""
+    with Path(path).open("rb") as file:
+        return parsed(file.read(_MOST_BYTES + 1))
+
+
+def parsed(data: bytes) -> Log:
+    """The log in these bytes. Raises ValueError, with a sentence, if they are none."""
+    if len(data) > _MOST_BYTES:
+        raise ValueError(f"This log has more than {_MOST_BYTES >> 20} MB, which is more than is read.")
+    first, *lines = data.split(b"\n")
+    head = _object(first)
+    if head is None or _whole(head.get("ravine")) != FORMAT:
+        raise ValueError("This is not a log of ravine.watch: its first line must be the header that watch writes.")
+    header: dict[str, Any] = {key: value[:200] for key in _TEXTS if isinstance(value := head.get(key), str)}
+    header |= {key: value for key in ("scaled",) if isinstance(value := head.get(key), bool)}
+    header |= {
+        key: value for key in ("every", "samples", "of", "parameters") if (value := _whole(head.get(key))) is not None
+    }
+    notes = head.get("notes")
+    header["notes"] = [str(one)[:500] for one in notes[:20]] if isinstance(notes, list) else []
+    records, damaged = [], 0
+    for line in lines[:-1]:  # the last one is empty, or is being written
+        record = _object(line)
+        step = None if record is None else _whole(record.get("step"))
+        if record is None or step is None:
+            damaged += 1
+        else:
+            records.append((step, {name: _real(record.get(name)) for name in FIELDS}))
+    records.sort(key=lambda one: one[0])
+    fields = {name: np.array([values[name] for _, values in records], dtype=np.float64) for name in FIELDS}
+    return Log(header, np.array([step for step, _ in records], dtype=np.int64), fields, damaged)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    if len(line) > _MOST_CHARACTERS:
+        return None
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 else None
+
+
+def _real(value: Any) -> float:
+    """A number of a record: NaN where there is none."""
+    if value == "inf":
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf

@@ -1,0 +1,219 @@
+"""Step sizes on cases with known truth: quadratics, the catapult, Adam; noise and adaptive step sizes by a second computation."""
+
+import math
+
+import pytest
+import torch
+
+from landscapes import LANDSCAPES, MLP, Formula
+from optimizers import OPTIMIZERS, SCHEDULES, Scheduled, Study, run, study
+
+BOWL = LANDSCAPES["quadratic"](kappa=10.0)  # curvatures 10 and 1
+SADDLE = Formula("(x*y)^2/2", window=((-3.0, 3.0), (-3.0, 3.0)))  # Lewkowycz et al. 2020: two layers, one sample
+GD = OPTIMIZERS["gd"]
+NETWORK = MLP(data="chebyshev", objective="squared", hidden=(6,))
+
+
+def catapult(share):
+    """The step size `share` / sharpness at a start near the valley's axis."""
+    start = torch.tensor([0.1, 2.0], dtype=torch.float64)
+    sharp = torch.linalg.eigvalsh(torch.tensor([[4.0, 0.4], [0.4, 0.01]], dtype=torch.float64))[-1]
+    return start, share / float(sharp)
+
+
+@pytest.mark.parametrize(
+    ("lr", "outlook", "converges"),
+    [
+        (0.05, "smooth", True),
+        (0.15, "damped", True),
+        (0.195, "damped", True),
+        (0.21, "diverges", False),
+        (0.5, "diverges", False),
+    ],
+)
+def test_the_outlook_on_a_quadratic_is_what_happens(lr, outlook, converges):
+    look = study(BOWL, GD(lr=lr), steps=200, at=0)
+    assert look.outlook == outlook
+    here = look.here
+    assert here["sharpness"] == pytest.approx(10)
+    assert here["threshold"] == pytest.approx(2 / lr)
+    assert here["stable_lr"] == pytest.approx(0.2)
+    path = run(BOWL, GD(lr=lr), steps=200)
+    assert (path.loss[-1] < 1e-3 * path.loss[0]) == converges
+    assert here["third"] == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(look.scan.quadratic, look.scan.loss)  # the model is the loss itself
+
+
+@pytest.mark.parametrize(
+    ("share", "outlook"), [(0.8, "smooth"), (1.6, "damped"), (2.5, "edge"), (3.5, "edge"), (4.6, "diverges")]
+)
+def test_the_catapult_region_ends_at_four_over_the_sharpness(share, outlook):
+    start, lr = catapult(share)
+    assert study(SADDLE, GD(lr=lr), start, steps=1, at=0).outlook == outlook
+    path = run(SADDLE, GD(lr=lr), start, steps=500, probes=["sharpness"], probe_every=500)
+    if outlook == "diverges":
+        assert int(path.diverged_at) > 0
+        return
+    assert float(path.loss[-1]) < 1e-6
+    assert lr * float(path.probes["sharpness"][-1]) < 2  # where it came to rest the step is stable
+    if outlook == "edge":
+        assert float(path.loss.max()) > 2 * float(path.loss[0])  # it did oscillate out first
+
+
+@pytest.mark.parametrize("rule", ["heavy_ball", "nag"])
+def test_momentum_has_its_own_threshold(rule):
+    for factor, outlook in ((0.9, "damped"), (1.1, "diverges")):
+        lr = factor * float(OPTIMIZERS[rule](lr=1.0).stability_threshold()) / 10
+        look = study(BOWL, OPTIMIZERS[rule](lr=lr), steps=400, at=0)
+        assert look.outlook == outlook
+        end, began = float(look.along["loss"][-1]), float(look.along["loss"][0])
+        assert (end < began) == (outlook == "damped")
+
+
+def test_adam_feels_the_preconditioned_sharpness_and_does_not_diverge_above_its_threshold():
+    start = torch.tensor([1e-3, 1e-3], dtype=torch.float64)
+    look = study(BOWL, OPTIMIZERS["adam"](lr=0.1), start, steps=300, at=0)
+    here = look.here
+    assert here["scaled"]
+    # The first step's P is |g| + eps: eigenvalues of P^-1/2 diag(10, 1) P^-1/2 by hand, from an axis-aligned bowl.
+    grad = BOWL.grad(start)
+    hessian = torch.stack([BOWL.hvp(start, unit) for unit in torch.eye(2, dtype=torch.float64)])
+    root = (grad.abs() + 1e-8).rsqrt()
+    expected = torch.linalg.eigvalsh(root[:, None] * hessian * root)[-1]
+    assert here["sharpness"] == pytest.approx(float(expected), rel=1e-6)
+    assert here["threshold"] == pytest.approx(2 * 1.9 / (0.1 * 0.1))
+    assert here["sharpness"] > here["threshold"]
+    assert look.outlook == "edge"
+    assert look.diverged_at == -1
+    assert float(look.along["loss"].max()) < 1.0  # oscillates at most by its step size
+    assert study(BOWL, OPTIMIZERS["adam"](lr=0.1), steps=20, at=20).outlook == "smooth"
+
+
+def test_a_rule_without_a_threshold_has_no_outlook():
+    for rule in ("signsgd", "lion"):
+        assert study(BOWL, OPTIMIZERS[rule](lr=0.1), steps=3, at=1).outlook == "unknown"
+
+
+def test_the_line_scan_is_the_loss_along_the_update_that_the_rule_makes():
+    rule, at = OPTIMIZERS["heavy_ball"](lr=0.02), 3
+    look = study(NETWORK, rule, steps=5, at=at)
+    path = run(NETWORK, rule, steps=5)
+    update = path.params[at + 1] - path.params[at]
+    shares = (look.scan.eta / 0.02)[:, None]
+    torch.testing.assert_close(look.scan.loss, NETWORK.loss(path.params[at] + shares * update))
+    assert look.here["update_norm"] == pytest.approx(float(update.norm()))
+    # Derivatives along the line by a polynomial through exact losses near the point.
+    h = torch.linspace(-0.02, 0.02, 9, dtype=torch.float64)
+    losses = NETWORK.loss(path.params[at] + h[:, None] * update)
+    basis = torch.stack([h**k for k in range(6)], dim=-1)
+    fit = torch.linalg.lstsq(basis, losses[:, None]).solution[:, 0]
+    assert look.here["slope"] == pytest.approx(float(fit[1]), rel=1e-6)
+    assert look.here["curvature"] == pytest.approx(2 * float(fit[2]), rel=1e-4)
+    assert look.here["third"] == pytest.approx(6 * float(fit[3]), rel=0.05)  # a third difference loses digits
+    near = look.scan.eta < 0.3 * 0.02
+    torch.testing.assert_close(look.scan.cubic[near], look.scan.loss[near], rtol=1e-4, atol=0)
+
+
+def test_limits_along_the_update():
+    look = study(BOWL, GD(lr=0.1), steps=1, at=0)
+    grad = BOWL.grad(BOWL.start()[0])
+    product = BOWL.hvp(BOWL.start()[0], grad)
+    assert look.here["line_lr"] == pytest.approx(2 * float(grad @ grad / (grad @ product)))
+    assert look.here["best_lr"] == pytest.approx(look.here["line_lr"] / 2, rel=0.15)  # the grid is 13 points a decade
+    assert look.here["rise_lr"] == pytest.approx(look.here["line_lr"], rel=0.25)
+    assert look.here["rise_lr"] >= look.here["line_lr"]
+
+
+def test_step_sizes_of_other_rules():
+    rule, steps = GD(lr=0.03), 6
+    look = study(BOWL, rule, steps=steps, at=steps)
+    path = run(BOWL, rule, steps=steps)
+    grads = BOWL.grad(path.params)
+    here = look.here
+    assert here["polyak"] == pytest.approx(float(path.loss[-1] / grads[-1].square().sum()))
+    travelled = (path.params - path.params[0]).norm(dim=-1).max()
+    assert here["dog"] == pytest.approx(float(travelled / grads.square().sum().sqrt()))
+    change = (path.params[-1] - path.params[-2]).norm() / (grads[-1] - grads[-2]).norm()
+    assert here["smoothness"] == pytest.approx(float(change) / 2)
+    assert 1 / 20 <= here["smoothness"] <= 1 / 2  # between half the inverses of the curvatures
+    eta, bound = (
+        here["armijo"],
+        lambda step: BOWL.loss(path.final - step * grads[-1]) - path.loss[-1] + 1e-4 * step * grads[-1].square().sum(),
+    )
+    assert float(bound(eta)) <= 0 < float(bound(2 * eta))
+
+
+def test_polyaks_step_knows_the_minimum_of_a_surface():
+    surface = LANDSCAPES["styblinski_tang"]()
+    here = study(surface, GD(lr=1e-3), steps=1, at=0).here
+    least = surface.loss(surface.minimizers()).min()
+    assert here["least"] == pytest.approx(float(least))
+    assert here["polyak"] == pytest.approx((here["loss"] - float(least)) / here["grad_norm"] ** 2)
+
+
+def test_the_noise_scale_is_that_of_the_per_sample_gradients():
+    look = study(NETWORK, GD(lr=0.05), steps=2, at=2)
+    params = run(NETWORK, GD(lr=0.05), steps=2).final
+    each = NETWORK.grad(params.expand(NETWORK.samples, -1), torch.arange(NETWORK.samples)[:, None])
+    mean = each.mean(0)
+    expected = float((each - mean).square().sum(-1).mean() / mean.square().sum())
+    assert look.here["noise_error"] > 0
+    assert abs(look.here["noise_scale"] - expected) < 4 * look.here["noise_error"]
+    assert look.here["noise_error"] < 0.5 * expected
+    assert math.isnan(study(BOWL, GD(lr=0.1), steps=1, at=0).here["noise_scale"])
+
+
+def test_the_slope_of_the_sharpness_is_its_gradient():
+    start, lr = catapult(1.0)
+    here = study(SADDLE, GD(lr=lr), start, steps=1, at=0).here
+
+    def top(point):
+        rows = torch.stack([SADDLE.hvp(point, unit) for unit in torch.eye(2, dtype=torch.float64)])
+        return torch.linalg.eigvalsh(rows)[-1]
+
+    h = 1e-5
+    slope = torch.stack(
+        [(top(start + h * unit) - top(start - h * unit)) / (2 * h) for unit in torch.eye(2, dtype=torch.float64)]
+    )
+    assert here["sharpness_slope"] == pytest.approx(float(slope.norm()), rel=1e-5)
+    assert here["drift"] == pytest.approx(float(slope @ (-lr * SADDLE.grad(start))), rel=1e-4)
+
+
+def test_a_schedule_moves_the_step_size_and_the_threshold():
+    rule = Scheduled(
+        inner=GD(lr=0.1), schedule=SCHEDULES["linear"]() if "linear" in SCHEDULES else SCHEDULES["cosine"]()
+    )
+    look = study(BOWL, rule, steps=10, at=5)
+    factors = rule.schedule.factors(10, lambda: torch.ones(10))
+    torch.testing.assert_close(look.along["lr"][:-1], 0.1 * factors[look.step[:-1]].double())
+    alive = look.along["lr"][:-1] > 0
+    torch.testing.assert_close(look.along["threshold"][:-1][alive], 2 / look.along["lr"][:-1][alive])
+    torch.testing.assert_close(look.along["stable_lr"][:-1][alive], torch.full_like(look.along["lr"][:-1][alive], 0.2))
+
+
+def test_a_run_that_diverges_says_where_and_keeps_what_was_seen():
+    start, lr = catapult(5.0)
+    look = study(SADDLE, GD(lr=lr), start, steps=200, at=200)
+    assert look.diverged_at == int(run(SADDLE, GD(lr=lr), start, steps=200).diverged_at)
+    assert look.here == {}
+    assert look.outlook == "unknown"
+    assert bool(torch.isfinite(look.along["sharpness"][0]))
+    assert bool(torch.isnan(look.along["sharpness"][-1]))
+
+
+def test_tensors_and_back():
+    look = study(NETWORK, GD(lr=0.05), steps=4, at=2)
+    again = Study.from_tensors(look.tensors())
+    assert again.here == pytest.approx(look.here, nan_ok=True)
+    assert (again.at, again.diverged_at, again.outlook) == (look.at, look.diverged_at, look.outlook)
+    torch.testing.assert_close(again.along, look.along, equal_nan=True)
+    torch.testing.assert_close(again.scan.loss, look.scan.loss, equal_nan=True)
+    torch.testing.assert_close(look.params, run(NETWORK, GD(lr=0.05), steps=4).final)
+
+
+@pytest.mark.parametrize("at", [-1, 6, 1.5, True])
+def test_what_is_not_a_step_of_the_run_is_refused(at):
+    with pytest.raises(ValueError, match="at = .* must be a step of the run, from 0 to 5"):
+        study(BOWL, GD(lr=0.1), steps=5, at=at)
+    with pytest.raises(ValueError, match=r"start must be a tensor of shape \(2,\)"):
+        study(BOWL, GD(lr=0.1), torch.zeros(3), steps=5)

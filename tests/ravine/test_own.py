@@ -1,0 +1,189 @@
+"""A user's own landscapes in the registry, and points from files: what is loaded, what is refused, and who can ask."""
+
+import io
+
+import pytest
+import safetensors.torch
+import torch
+
+from landscapes import LANDSCAPES, MLP, Surface
+from optimizers import OPTIMIZERS
+from ravine import Experiment, Store, compute, own
+from ravine.cli import main
+from ravine.experiment import offered
+from ravine.own import PREFIX, load, register
+from ravine.points import points
+
+SOURCE = """
+import torch
+from dataclasses import dataclass
+from torch import nn
+from landscapes import LANDSCAPES, Surface, from_module, setting
+import neighbour
+
+def net():
+    torch.manual_seed(0)
+    x = torch.linspace(-1, 1, neighbour.COUNT)[:, None]
+    return from_module(nn.Sequential(nn.Linear(1, 5), nn.Tanh(), nn.Linear(5, 1)), nn.MSELoss(), (x, torch.sin(3 * x)))
+
+@dataclass(frozen=True)
+class Bowl(Surface):
+    name, label = "bowl", "Bowl"
+    reads, reference = "A bowl.", "folklore"
+    expression = "c*(x^4 + y^4)"
+    window = ((-2.0, 2.0), (-2.0, 2.0))
+    origin = (1.5, 1.0)
+    c: float = setting(1.0, 0.01, 100.0, symbol="c", help="Steepness.")
+
+def several():
+    return {"net": net(), "bowl": Bowl, "steep": Bowl(c=3.0), "small": LANDSCAPES["mlp"](hidden=(7,))}
+
+def number(): return 3
+def broken(): raise RuntimeError("no such file of data")
+def named(): return {"a b": net()}
+ready = Bowl(c=2.0)
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """The user's file; what it registers is gone after the test."""
+    (tmp_path / "neighbour.py").write_text("COUNT = 12")
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE)
+    monkeypatch.setattr(own, "_loaded", {})
+    before = dict(LANDSCAPES)
+    yield path
+    LANDSCAPES.clear()
+    LANDSCAPES.update(before)
+
+
+def test_the_menus_and_links_have_it(file, tmp_path):
+    names = register([f"{file}:several"])
+    assert names == [f"{PREFIX}{name}" for name in ("net", "bowl", "steep", "small")]
+    assert register([f"{file}:several"]) == names  # nothing is loaded twice
+    assert "own:net" in offered("edge")
+    assert "own:bowl" in offered("descend")
+    assert "own:net" not in offered("descend")
+    experiment = Experiment(
+        landscape=LANDSCAPES["own:net"](), optimizers=(OPTIMIZERS["adam"](lr=0.01),), view="edge", steps=5
+    )
+    again, refused = Experiment.from_url(experiment.to_url())
+    assert (again, refused) == (experiment, [])
+    assert again.landscape.samples == 12
+    store = Store(tmp_path / "cache")
+    result = compute(experiment, store=store)
+    assert len(result.trajectory.loss) == 6
+    assert store.get(experiment) is not None
+    assert Store(tmp_path / "cache").get(experiment) is None  # never on disk: the file may change
+
+
+def test_defaults_are_the_values_that_were_given(file):
+    register([f"{file}:several"])
+    assert LANDSCAPES["own:bowl"]().c == 1.0
+    assert LANDSCAPES["own:steep"]().c == 3.0
+    assert LANDSCAPES["own:steep"](c=4.0).c == 4.0
+    assert LANDSCAPES["own:small"]().hidden == (7,)
+    assert issubclass(LANDSCAPES["own:steep"], Surface)
+    link = "/?land=own:steep&opt1=gd&opt1.lr=0.01&steps=3"
+    experiment, refused = Experiment.from_url(link)
+    assert refused == []
+    assert experiment.landscape.values() == {"c": 3.0}
+    assert "own:" in experiment.landscape.name
+    assert experiment.key != Experiment.from_url(link.replace("own:steep", "own:bowl"))[0].key
+
+
+def test_results_of_another_load_are_not_shared(file, monkeypatch):
+    def key():
+        monkeypatch.setattr(own, "_loaded", {})
+        register([f"{file}:net"])
+        values = {"optimizers": (OPTIMIZERS["gd"](lr=0.1),), "view": "edge", "steps": 5}
+        return Experiment(landscape=LANDSCAPES["own:net"](), **values).key
+
+    assert key() != key()
+
+
+def test_an_instance_in_the_file_needs_no_factory(file):
+    assert register([f"{file}:ready"]) == ["own:ready"]
+    assert LANDSCAPES["own:ready"]().c == 2.0
+
+
+def test_a_link_elsewhere_gets_a_sentence_and_loads_nothing(file):
+    for name in ("own:net", f"own:{file}:net", f"{file}:net"):
+        experiment, refused = Experiment.from_url(f"/edge?land={name}")
+        assert experiment.landscape == Experiment.default("edge").landscape
+        (sentence,) = refused
+        assert ("somebody's own landscape" in sentence) == name.startswith("own:")
+    assert not any(name.startswith(PREFIX) for name in LANDSCAPES)
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("mine.py", "write path/to/file.py:factory"),
+        ("mine.txt:net", "write path/to/file.py:factory"),
+        ("mine.py:net()", "write path/to/file.py:factory"),
+        ("other.py:net", "There is no file"),
+        ("mine.py:nothing", "AttributeError"),
+        ("mine.py:broken", "RuntimeError: no such file of data"),
+        ("mine.py:number", "gives a int: it must give a Landscape"),
+        ("mine.py:named", "'a b' is not allowed as a name"),
+    ],
+)
+def test_what_cannot_be_loaded_gets_a_sentence(what, sentence, file, capsys):
+    with pytest.raises(ValueError, match=".") as raised:
+        load(str(file.parent / what))
+    assert sentence in str(raised.value)
+    assert main(["app", "--landscape", str(file.parent / what)]) == 2
+    assert sentence in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ files that somebody hands us
+
+NETWORK = MLP(data="chebyshev", objective="squared", hidden=(3,))
+
+
+def test_a_model_and_a_trajectory():
+    params = NETWORK.start(2)
+    named = {name: tensor.contiguous() for name, tensor in NETWORK.layout.unpack(params[0]).items()}
+    saved = safetensors.torch.save(named | {"running_mean": torch.ones(3)})
+    torch.testing.assert_close(points(saved, NETWORK.layout), params[:1])
+    torch.testing.assert_close(points(safetensors.torch.save({"params": params}), NETWORK.layout), params)
+    single = points(safetensors.torch.save({"params": params[1].float()}), NETWORK.layout)
+    torch.testing.assert_close(single, params[1:].float().double())
+
+
+def test_a_pickle_is_refused_with_the_reason_and_never_opened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (print, ("opened",))
+
+    for protocol in (False, True):
+        buffer = io.BytesIO()
+        torch.save({"params": Trap()}, buffer, _use_new_zipfile_serialization=protocol)
+        with pytest.raises(ValueError, match=r"pickle.*runs whatever code.*safetensors"):
+            points(buffer.getvalue(), NETWORK.layout)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "not a safetensors file"),
+        (b"\xff" * 40, "not a safetensors file"),
+        (safetensors.torch.save({"W1": torch.zeros(3, 1)}), "no tensor named b1"),
+        (safetensors.torch.save({"params": torch.zeros(4)}), r"params has shape \(4,\)"),
+        (safetensors.torch.save({"params": torch.zeros(0, 10)}), "params has shape"),
+        (safetensors.torch.save({"params": torch.zeros(10, dtype=torch.int64)}), "not finite floating-point"),
+        (safetensors.torch.save({"params": torch.full((10,), float("nan"))}), "not finite"),
+    ],
+)
+def test_other_files_get_a_sentence(data, sentence):
+    assert NETWORK.dim == 10
+    with pytest.raises(ValueError, match=sentence):
+        points(data, NETWORK.layout)
+
+
+def test_tensors_of_another_shape_get_a_sentence():
+    named = {name: torch.zeros(*tensor.shape, 2) for name, tensor in NETWORK.layout.unpack(NETWORK.start()[0]).items()}
+    with pytest.raises(ValueError, match="shape"):
+        points(safetensors.torch.save(named), NETWORK.layout)
