@@ -46,11 +46,19 @@ function listen(host, setTriggerValue) {
   });
 }
 
+/** Tell the page which run was clicked, where a trace says whose it is, and at which step. */
+function clicks(host, setTriggerValue) {
+  host.removeAllListeners("plotly_click");
+  host.on("plotly_click", ({ points: [{ x, data: trace }] }) => {
+    if (Number.isInteger(trace.meta)) setTriggerValue("click", { step: x, run: trace.meta });
+  });
+}
+
 /**
  * @param {{data: string, parentElement: Element}} component data is a Plotly figure as JSON; empty, it only fetches
  *   Plotly, so that the first figure need not wait for it
  */
-export default function figure({ data, parentElement }, drawn = () => {}) {
+export default function figure({ data, parentElement, setTriggerValue }, drawn = (host) => clicks(host, setTriggerValue)) {
   if (!data) {
     plotly().catch(() => null); // the first figure will try again and say what is wrong
     return () => {};

@@ -209,6 +209,30 @@ class Choice(Setting):
 
 
 @dataclass(frozen=True)
+class Names(Setting):
+    """Some of the names of a registry, each once; written a,b."""
+
+    choices: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> str:
+        return "none or some of " + ", ".join(self.choices)
+
+    def check(self, name: str, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, (tuple, list)) or not all(isinstance(one, str) for one in value):
+            raise TypeError(self.refusal(name, value))
+        if len(set(value)) < len(value) or not set(value) <= set(self.choices):
+            raise ValueError(self.refusal(name, ",".join(value)))
+        return tuple(value)
+
+    def read(self, name: str, text: str) -> tuple[str, ...]:
+        return self.check(name, [] if text == "none" else text.split(","))
+
+    def write(self, value: tuple[str, ...]) -> str:
+        return ",".join(value) or "none"
+
+
+@dataclass(frozen=True)
 class Text(Setting):
     """Free text. What it means is checked by the class that owns it (a formula by its parser)."""
 
@@ -327,7 +351,9 @@ def setting(default: Any, low: Any = None, high: Any = None, *, choices: tuple[s
     """
     bounds = {key: bound for key, bound in (("low", low), ("high", high)) if bound is not None}
     kind: Setting
-    if choices:
+    if choices and isinstance(default, tuple):
+        kind = Names(default, choices=choices, **facts)
+    elif choices:
         kind = Choice(default, choices=choices, **facts)
     elif isinstance(default, bool):
         kind = Flag(default, **facts)

@@ -19,7 +19,7 @@ from optimizers.sign import Lion, SignDescent
 from optimizers.stepper import Stepper
 from optimizers.stepsize import Scan, Study, outlook, study, studying
 from optimizers.sweep import Sweep, sweep, sweeping, swept, with_values
-from optimizers.trajectory import Counts, Iterate, Trajectory, iterate, planned, run, running
+from optimizers.trajectory import SAMPLINGS, Counts, Iterate, Trajectory, iterate, planned, run, running
 from optimizers.tune import Tuned, tune
 from optimizers.wrappers import (
     ClipNorm,
@@ -98,6 +98,7 @@ WRAPPERS: dict[str, type[Wrapper]] = {
 __all__ = [
     "OPTIMIZERS",
     "PROBES",
+    "SAMPLINGS",
     "SCHEDULES",
     "WRAPPERS",
     "Counts",

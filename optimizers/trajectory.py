@@ -80,6 +80,10 @@ class Trajectory:
         """The last parameters (..., dim)."""
         return self.params[-1]
 
+    def kept(self, step: int) -> int:
+        """Where in `params` the parameters nearest to a step are; -1 means the last step."""
+        return len(self.params) - 1 if step < 0 else int((self.params_step - step).abs().argmin())
+
     def of(self, index: int) -> Trajectory:
         """The run of one of several rules that ran side by side."""
         counts = Counts(*(one[:, index] for one in self.evaluations))

@@ -58,9 +58,13 @@ def copyable(key: str, text: str) -> None:
     _copy(key=key, data=text)
 
 
-def figure(key: str, json: str) -> None:
-    """Draws a Plotly figure, given as JSON; an empty text only fetches Plotly ahead of the first figure."""
-    _figure(key=key, data=json)
+def figure(key: str, json: str, **callbacks: Any) -> None:
+    """Draws a Plotly figure, given as JSON; an empty text only fetches Plotly ahead of the first figure.
+
+    `on_click_change` is called after a click on a trace with a number as its `meta`, with {"step", "run"} in the session
+    state under key: where on the x axis, and that number.
+    """
+    _figure(key=key, data=json, **callbacks)
 
 
 def chart(key: str, json: str, **callbacks: Any) -> None:

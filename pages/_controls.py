@@ -13,31 +13,26 @@ from typing import Any
 import streamlit as st
 import torch
 
-from landscapes.setting import Choice, Declared, Flag, Integer, Integers, Number, Numbers, Setting, Text, settings
+from landscapes.setting import (
+    Choice,
+    Declared,
+    Flag,
+    Integer,
+    Integers,
+    Names,
+    Number,
+    Numbers,
+    Setting,
+    Text,
+    settings,
+)
 from ravine import Experiment
 from ravine.experiment import DEVICES
 from ravine.frame import PLAIN, Frame
 from ravine.picture import number
+from ravine.words import spoken
 
 _PREFERRED = ("1", "1.3", "1.6", "2", "2.5", "3.2", "4", "5", "6.3", "8")  # the R10 series: ten even steps a decade
-
-_GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "kappa": "κ", "lambda": "λ",
-    "mu": "μ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "xi": "ξ", "ell": "ℓ",
-}  # fmt: skip
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-
-
-def plain(symbol: str) -> str:
-    """A short LaTeX symbol in Unicode, as widgets and screen readers need it: β₁ for \\beta_1."""
-    name, _, index = symbol.strip("{}").partition("_")
-    return _GREEK.get(name.removeprefix("\\"), name) + index.strip("{}").translate(_SUBSCRIPTS)
-
-
-def spoken(name: str, one: Setting) -> str:
-    """How a setting is called on the screen: its label, or its name in words, and its symbol."""
-    words = one.label or name.replace("_", " ").capitalize()
-    return words if not one.symbol else plain(one.symbol) if one.symbol == name else f"{words} {plain(one.symbol)}"
 
 
 def visible(name: str) -> bool:
@@ -64,6 +59,9 @@ def control(name: str, one: Setting, key: str, value: Any) -> Any:
         case Choice():
             _begin(key, value)
             return st.selectbox(title, one.choices, format_func=lambda choice: choice.replace("_", " "), **common)
+        case Names():
+            _begin(key, list(value))
+            return tuple(st.multiselect(title, one.choices, **common))
         case Flag():
             _begin(key, value)
             return st.toggle(title, **common)

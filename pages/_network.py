@@ -1,4 +1,4 @@
-"""The sidebar of the pages about networks: the network, the rule that trains it, and how long."""
+"""The sidebar of the pages about networks: the network, its data, the rules that train it, and how long."""
 
 from __future__ import annotations
 
@@ -9,44 +9,56 @@ import streamlit as st
 
 from landscapes import LANDSCAPES, Landscape, Network, Supervised, settings
 from landscapes.data import DATA
+from landscapes.setting import Choice, Flag, Integer, Number, Setting
 from landscapes.supervised import DATA_SETTINGS
+from optimizers import PROBES, Stepper
+from pages._cards import rule_cards
 from pages._controls import control, machine_controls, own_controls, section, visible
-from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from ravine import Experiment
-from ravine.experiment import offered
+from ravine.experiment import VIEWS, offered
+from ravine.limits import LIMITS
+from ravine.overlay import NOTHING, variable
+from ravine.words import spoken
 
 
 def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Experiment:
     """Widgets in the sidebar for the training of `experiment`, and for its settings named in `extra`."""
     view = experiment.view
     with st.sidebar:
-        names = offered(view)
-        st.session_state.setdefault(f"{view}.land", experiment.landscape.name)
-        name = experiment.landscape.name
-        if visible("land"):
-            name = st.selectbox("Landscape", names, key=f"{view}.land", format_func=lambda one: LANDSCAPES[one].label)
-        kind = LANDSCAPES[name]
-        base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()
+        kind, values = _landscape_controls(experiment)
         own = own_controls(experiment, extra)
-        network = _landscape_settings(base, f"{view}.land.{name}")
-        before, slot = experiment.optimizers[0], f"{view}.opt1"
-        rule = rule_choice(slot, before, "Rule")
-        lr = step_size(slot, rule)
-        if any(visible(one) for one in settings(rule) if one != "lr"):
-            with st.expander("Settings of the rule", icon=":material/tune:"):
-                values = {"lr": lr} | rule_settings(slot, rule)
-                extras = around(slot, before)
-        else:
-            values, extras = unopened(before, rule)
-            values["lr"] = lr
-        own |= own_controls(experiment, ("steps", "every"))
+        varied = st.session_state.get(f"{view}.vary", experiment.vary) != NOTHING
+        optimizers = rule_cards(view, experiment.optimizers, colored=not varied)
+        own |= own_controls(experiment, ("steps",))
+        try:
+            landscape = kind(**values)
+        except ValueError as refusal:
+            st.error(str(refusal))
+            return experiment
+        own |= _batch_controls(experiment, landscape)
+        if "vary" in VIEWS[view].keys:
+            own |= _overlay_controls(experiment, landscape, optimizers)
+        own |= _measure_controls(experiment, landscape, optimizers)
         own |= machine_controls(experiment)
     try:
-        optimizers = (built(rule, values, extras, before),)
-        return dataclasses.replace(experiment, landscape=kind(**network), optimizers=optimizers, **own)
+        return dataclasses.replace(experiment, landscape=landscape, optimizers=optimizers, **own)
     except ValueError as refusal:
         st.error(str(refusal))
         return experiment
+
+
+def _landscape_controls(experiment: Experiment) -> tuple[type[Landscape], dict[str, Any]]:
+    """The menu of landscapes, and the settings of one: of the model itself, and of the data."""
+    view = experiment.view
+    st.session_state.setdefault(f"{view}.land", experiment.landscape.name)
+    name = experiment.landscape.name
+    if visible("land"):
+        name = st.selectbox(
+            "Landscape", offered(view), key=f"{view}.land", format_func=lambda one: LANDSCAPES[one].label
+        )
+    kind = LANDSCAPES[name]
+    base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()
+    return kind, _landscape_settings(base, f"{view}.land.{name}")
 
 
 def _landscape_settings(landscape: Landscape, prefix: str) -> dict[str, Any]:
@@ -65,3 +77,103 @@ def _landscape_settings(landscape: Landscape, prefix: str) -> dict[str, Any]:
                     source = DATA[values["data"]]
                     st.caption(f"{source.about} ({source.reference})")
     return values
+
+
+def _batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, Any]:
+    if landscape.samples is None:
+        return {"batch_size": 0}
+    with section("Minibatches", ":material/shuffle:", ("batch_size", "sampling")):
+        return own_controls(experiment, ("batch_size", "sampling"))
+
+
+def _overlay_controls(experiment: Experiment, landscape: Landscape, optimizers: tuple[Stepper, ...]) -> dict[str, Any]:
+    """Which setting takes several values, and which."""
+    view = experiment.view
+    plainly = dataclasses.replace(
+        experiment, landscape=landscape, optimizers=optimizers, vary=NOTHING, batch_size=0, run=1
+    )
+    known = variable(plainly)
+    vary, across = f"{view}.vary", f"{view}.across"
+    st.session_state.setdefault(vary, experiment.vary)
+    st.session_state.setdefault(across, experiment.across)
+    if st.session_state[vary] not in known:
+        st.session_state[vary] = NOTHING
+    if not visible("vary"):
+        return {}
+    with st.expander("Compare values", icon=":material/stacked_line_chart:", expanded=experiment.vary != NOTHING):
+        chosen = st.selectbox(
+            "Vary", (NOTHING, *known), key=vary, on_change=_suggest, args=(view, plainly), help=settings(experiment)["vary"].help,
+            format_func=lambda place: "Nothing" if place == NOTHING else _place(place, known[place], optimizers),
+        )  # fmt: skip
+        if chosen == NOTHING:
+            return {"vary": NOTHING}
+        texts = st.text_input(
+            "Values", key=across, max_chars=300, help=f"Up to {LIMITS.runs} runs, separated by commas."
+        )
+    return {"vary": chosen, "across": texts}
+
+
+def _place(place: str, one: Setting, optimizers: tuple[Stepper, ...]) -> str:
+    """A setting as the menu of `vary` names it."""
+    owner, _, name = place.rpartition(".")
+    of = "" if not owner.startswith("opt") or len(optimizers) == 1 else f" of {optimizers[int(owner[3:]) - 1].title}"
+    return spoken(name, one) + of
+
+
+def _suggest(view: str, experiment: Experiment) -> None:
+    """Values to begin with for a setting that was just chosen."""
+    place = st.session_state[f"{view}.vary"]
+    if place == NOTHING:
+        return
+    one = variable(experiment)[place]
+    owner, _, name = place.rpartition(".")
+    declared: Any = experiment
+    if owner:
+        declared = experiment.landscape if owner == "land" else experiment.optimizers[int(owner[3:]) - 1].rule
+    now = getattr(declared, name)
+    values: list[Any] = [now]
+    match one:
+        case Number():
+            values = [value for value in (now / 2, now, now * 2) if one.low <= value <= one.high]
+        case Integer():
+            values = [value for value in (now, now + 1, now + 2) if value <= one.high]
+        case Choice():
+            values = list(one.choices[: LIMITS.runs])
+        case Flag():
+            values = [False, True]
+    st.session_state[f"{view}.across"] = ",".join(one.write(value) for value in dict.fromkeys(values))
+
+
+def _measure_controls(experiment: Experiment, landscape: Landscape, optimizers: tuple[Stepper, ...]) -> dict[str, Any]:
+    """How often to measure, and what besides the sharpness."""
+    keys = (*VIEWS[experiment.view].keys, *VIEWS[experiment.view].shown)
+    names = tuple(name for name in ("every", "probes", "flow", "relative") if name in keys)
+    with section("Measure", ":material/monitoring:", names):
+        own = own_controls(experiment, tuple(name for name in names if name != "probes"))
+        if "probes" in names and visible("probes"):
+            own["probes"] = _probe_controls(experiment, landscape, optimizers)
+    return own
+
+
+def _probe_controls(experiment: Experiment, landscape: Landscape, optimizers: tuple[Stepper, ...]) -> tuple[str, ...]:
+    """A menu of the probes that some run can measure; below it, why the others are not there."""
+    refused = {
+        name: [one for one in (kind().refusal(landscape, rule) for rule in optimizers) if one]
+        for name, kind in PROBES.items()
+    }
+    fitting = [name for name in PROBES if len(refused[name]) < len(optimizers)]
+    key = f"{experiment.view}.probes"
+    st.session_state[key] = [name for name in st.session_state.get(key, experiment.probes) if name in fitting]
+    chosen = st.multiselect(
+        "Measure as well", fitting, key=key, format_func=_probe_label, help="What else to measure along the runs."
+    )
+    for name in chosen:
+        st.caption(f"**{PROBES[name].label}**, ${PROBES[name].symbol}$: {PROBES[name].help}")
+    left_out = [f"- {PROBES[name].label}: {refused[name][0]}" for name in PROBES if name not in fitting]
+    if left_out:
+        st.caption("Not offered here:\n" + "\n".join(left_out))
+    return tuple(chosen)
+
+
+def _probe_label(name: str) -> str:
+    return PROBES[name].label

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections import OrderedDict
 from functools import cache, lru_cache
 
 import streamlit as st
@@ -12,6 +13,8 @@ import torch
 from optimizers import Tuned, tune
 from ravine import Experiment, Result, Store, compute
 from ravine.cluster import Cluster, from_environment
+from ravine.cut import Cut
+from ravine.cut import cut as look_along
 from ravine.experiment import DTYPES
 from ravine.gallery import Piece
 from ravine.jobs import Jobs
@@ -65,6 +68,23 @@ def tuned(experiment: Experiment) -> Tuned:
     """Each rule of an experiment on a surface at 64 step sizes. Raises ValueError for a schedule that rehearses."""
     start = torch.tensor(experiment.start, dtype=DTYPES[experiment.dtype], device=experiment.device)
     return tune(experiment.landscape, experiment.optimizers, steps=experiment.steps, start=start, seed=experiment.seed)
+
+
+def cut(result: Result, run: int, step: int) -> Cut:
+    """The loss along the top eigenvector at a step, kept for whoever looks again at the same numbers."""
+    known: OrderedDict[tuple[str, int, int, int], Cut] = _cuts()
+    step = int(result.paths[run].params_step[result.paths[run].kept(step)])
+    key = (result.experiment.key, result.done, run, step)  # a partial result has not kept all iterates yet
+    if key not in known:
+        known[key] = look_along(result, run, step)
+        while len(known) > 64:
+            known.popitem(last=False)
+    return known[key]
+
+
+@cache
+def _cuts() -> OrderedDict[tuple[str, int, int, int], Cut]:
+    return OrderedDict()
 
 
 def visitor() -> str:

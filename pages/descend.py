@@ -9,17 +9,16 @@ from typing import Any
 
 import streamlit as st
 
-from landscapes import LANDSCAPES, Surface, settings
-from optimizers import OPTIMIZERS, Stepper
+from landscapes import LANDSCAPES, Surface
 from pages import _components as components
 from pages import _room as room
 from pages import _services as services
+from pages._cards import rule_cards
 from pages._controls import machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
-from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from ravine import Experiment, Result
 from ravine.basins import NAMED, Basins, basins
-from ravine.experiment import VIEWS, offered
+from ravine.experiment import offered
 from ravine.outcome import MEANING, OUTCOMES, outcome
 from ravine.picture import BASIN_COLORS, descend_view, number, surface_field
 from ravine.surroundings import ASPECTS
@@ -64,46 +63,6 @@ def _clicked() -> None:
         st.session_state[f"{VIEW}.x"], st.session_state[f"{VIEW}.y"] = float(point["x"]), float(point["y"])
 
 
-def optimizer_controls(optimizers: tuple[Stepper, ...]) -> tuple[Stepper, ...]:
-    """One card for each run: its rule, its step size, and the rest behind a button."""
-    slots: dict[int, Stepper] = st.session_state.setdefault(f"{VIEW}.slots", dict(enumerate(optimizers, start=1)))
-    for place, slot in enumerate(slots):
-        with st.container(border=True, gap="small", key=f"run-{place}"):
-            slots[slot] = _optimizer(slot, slots[slot], removable=len(slots) > 1 and visible("rule"))
-    if len(slots) < VIEWS[VIEW].optimizers and visible("rule"):
-        st.button("Add a run", icon=":material/add:", key=f"{VIEW} add", on_click=_add, width="stretch")
-    return tuple(slots.values())
-
-
-def _optimizer(slot: int, before: Stepper, *, removable: bool) -> Stepper:
-    prefix = f"{VIEW}.opt{slot}"
-    rule_column, more_column, remove_column = st.columns([5, 1, 1], gap="small", vertical_alignment="center")
-    with rule_column:
-        rule = rule_choice(prefix, before, f"Rule of run {slot}", hide_label=True)
-    extended = any(visible(one) for one in settings(rule) if one != "lr")
-    more = None
-    if extended:
-        more = more_column.popover(
-            f"Settings of run {slot}", icon=":material/tune:", type="tertiary", key=f"{prefix} more", on_change="rerun"
-        )
-    if more is not None and more.open:  # a closed one draws nothing: with four runs that halves the widgets on the page
-        with more:
-            values = rule_settings(prefix, rule, on_surface=True)
-            extras = around(prefix, before)
-    else:
-        values, extras = unopened(before, rule)
-    if removable:
-        remove_column.button(
-            f"Remove run {slot}",
-            icon=":material/close:",
-            key=f"{prefix} remove",
-            type="tertiary",
-            on_click=_remove,
-            args=(slot,),
-        )
-    return built(rule, {"lr": step_size(prefix, rule)} | values, extras, before)
-
-
 def _tune(experiment: Experiment) -> None:
     """Sets every run's step size to its best over a log grid."""
     slots = st.session_state[f"{VIEW}.slots"]
@@ -138,15 +97,6 @@ def _tuned(experiment: Experiment) -> None:
     st.caption("Good: at least 90 % of the best decrease of the loss.")
 
 
-def _add() -> None:
-    slots = st.session_state[f"{VIEW}.slots"]
-    slots[max(slots) + 1] = OPTIMIZERS["gd"]()
-
-
-def _remove(slot: int) -> None:
-    del st.session_state[f"{VIEW}.slots"][slot]
-
-
 @st.fragment
 def laboratory(surface: Surface, field: str, heavy: bytes, machine: dict[str, Any]) -> None:
     """Everything that changes the runs but not the surface: only this reruns when a slider moves."""
@@ -162,7 +112,7 @@ def laboratory(surface: Surface, field: str, heavy: bytes, machine: dict[str, An
         with steps_column:
             own |= own_controls(before, ("steps",))
         start_controls(start)
-        optimizers = optimizer_controls(before.optimizers)
+        optimizers = rule_cards(VIEW, before.optimizers, on_surface=True)
         own |= own_controls(before, ("axis",))
     try:
         experiment = dataclasses.replace(

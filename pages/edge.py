@@ -2,24 +2,115 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import streamlit as st
 
 from pages import _components as components
+from pages import _services as services
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
-from ravine import Result
+from ravine import Experiment, Result
+from ravine.cut import said
+from ravine.experiment import VIEWS
+from ravine.figures.cut import line_cut
+from ravine.picture import COLORS, number
+from ravine.stability import gauges, telling
 
 VIEW = "edge"
+_AT, _RUN = f"{VIEW}.at", f"{VIEW}.run"
 
 
 def draw(result: Result) -> None:
-    figure = result.figure()
-    components.figure(f"{VIEW} figure", figure.to_json())
+    """The figure, a table of several runs, and the step looked at."""
+    asked = dataclasses.replace(
+        result.experiment,
+        relative=experiment.relative,
+        at=min(st.session_state[_AT], result.experiment.steps),
+        run=st.session_state[_RUN] if st.session_state[_RUN] <= len(result.paths) else 1,
+    )
+    looked = dataclasses.replace(result, experiment=asked)
+    components.figure(f"{VIEW} figure", looked.figure().to_json(), on_click_change=_clicked)
+    if len(result.paths) > 1:
+        table(result)
+    look(looked)
     download(result)
+    show(VIEW, dataclasses.replace(experiment, at=asked.at, run=asked.run))
 
 
-experiment = network_controls(opened(VIEW))
+def table(result: Result) -> None:
+    """One row for each run: its threshold, when it is reached, and how it goes on."""
+    rows = []
+    for color, run, path in zip(COLORS, result.experiment.runs, result.paths, strict=False):
+        gauge = telling(gauges(result.experiment, run, path))
+        died, first = int(path.diverged_at), None if gauge is None else gauge.crossing
+        cells = ["–"] * 4
+        if gauge is not None and gauge.limit is not None and len(gauge.value):
+            cells = [
+                gauge.called,
+                f"{gauge.text} = {number(float(gauge.limit[-1]))}",
+                "not so far" if first is None else f"step {int(gauge.step[first])}",
+                number(gauge.late),
+            ]
+        ending = f"diverged at step {died}" if died >= 0 else number(float(path.loss[-1]))
+        swatch = f'<span style="color:{color}">■</span>'
+        rows.append(f"| {swatch} {run.label} | {' | '.join(cells)} | {ending} |")
+    head = (
+        "| run | measured | threshold | first reached | over threshold, last 30 % | loss at the end |\n"
+        + "|---" * 6
+        + "|\n"
+    )
+    st.markdown(head + "\n".join(rows), unsafe_allow_html=True)
+
+
+def look(result: Result) -> None:
+    """The loss along the top eigenvector at the step that was clicked, with the iterates on it."""
+    asked = result.experiment
+    run_column, step_column, open_column = st.columns([2.2, 1.2, 1.2], gap="small", vertical_alignment="bottom")
+    if len(asked.runs) > 1:
+        run_column.selectbox(
+            "Run to look at", range(1, len(asked.runs) + 1), key=_RUN, format_func=lambda one: asked.runs[one - 1].label
+        )
+    else:
+        run_column.markdown(
+            "**Click a step in the figure**, or type one, to see the loss along the top eigenvector there."
+        )
+    step_column.number_input("Step to look at", -1, 10_000, key=_AT, help="-1 looks nowhere.")
+    if asked.at < 0:
+        return
+    run = asked.runs[asked.run - 1]
+    there = Experiment(
+        run.landscape, (run.optimizer,), view="slice", at=asked.at, seed=run.seed, batch_size=run.batch_size,
+        **{name: getattr(asked, name) for name in ("steps", "dtype", "device", "every", "sampling")},
+    )  # fmt: skip
+    open_column.link_button("Slice at this step", there.to_url(_base()), icon=":material/grid_on:", width="stretch")
+    try:
+        with st.spinner("Looking along the top eigenvector …"):
+            found = services.cut(result, asked.run - 1, asked.at)
+    except ValueError as refusal:
+        st.info(str(refusal), icon=":material/info:")
+        return
+    components.figure(f"{VIEW} cut", line_cut(found, alone=len(asked.runs) == 1).to_json())
+    st.caption(said(found))
+
+
+def _base() -> str:
+    return (st.context.url or "").rstrip("/").removesuffix(f"/{VIEWS[VIEW].path}")
+
+
+def _clicked() -> None:
+    """A click on the figure chooses the run and the step to look at."""
+    click = st.session_state[f"{VIEW} figure"]["click"]
+    if click:
+        st.session_state[_AT] = max(0, min(10_000, round(float(click["step"]))))
+        st.session_state[_RUN] = max(1, min(8, int(click["run"]) + 1))
+
+
+opening = opened(VIEW)
+st.session_state.setdefault(_AT, opening.at)
+st.session_state.setdefault(_RUN, opening.run)
+experiment = network_controls(dataclasses.replace(opening, at=st.session_state[_AT], run=st.session_state[_RUN]))
 show(VIEW, experiment)
 with st.sidebar:
     share(experiment)

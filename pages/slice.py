@@ -36,7 +36,7 @@ def draw(result: Result) -> None:
     download(result)
 
 
-experiment = network_controls(opened(VIEW), ("mode", "span", "points", "normalize", "plane_seed"))
+experiment = network_controls(opened(VIEW), ("mode", "at", "span", "points", "normalize", "plane_seed"))
 show(VIEW, experiment)
 with st.sidebar:
     share(experiment)

@@ -10,7 +10,7 @@ from landscapes import LANDSCAPES, Landscape, Surface, settings
 from landscapes.setting import Number, Setting
 from optimizers import swept
 from pages import _components as components
-from pages._controls import machine_controls, own_controls, plain, section, settings_of, visible
+from pages._controls import machine_controls, own_controls, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
@@ -20,6 +20,7 @@ from ravine.experiment import OUTCOMES, offered
 from ravine.limits import LIMITS
 from ravine.picture import number
 from ravine.sweeps import cell, closer, natural, nearest, refitted
+from ravine.words import plain
 
 VIEW = "sweep"
 NONE = "nothing"

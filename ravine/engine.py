@@ -7,17 +7,22 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
-from landscapes import Surface, slicing
-from optimizers import Stepper, running, studying, sweeping, swept
+from landscapes import Landscape, Surface, slicing
+from optimizers import Trajectory, composed, layers, running, studying, sweeping, swept
+from optimizers.flow import GradientFlow
 from ravine.experiment import DTYPES, Experiment, training
+from ravine.overlay import Run
 from ravine.result import Result
+from ravine.stability import probes_of
 from ravine.store import Store
 
 _REPORT_SECONDS = 0.3  # between two partial results
-_KEPT_PARAMS = 80  # parameter vectors of a network kept along a run, for projections
+_KEPT_NUMBERS = 5_000_000  # in the parameter vectors kept along the runs of a network, for projections
+_LEAST_KEPT = 20  # parameter vectors of a run, however long
 
 
 def compute(experiment: Experiment, *, store: Store | None = None, executor: Executor | None = None) -> Result:
@@ -40,10 +45,11 @@ def computing(
         yield dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
         return
     parted = {"slice": _slice, "sweep": _sweep}.get(experiment.view)
+    whole = _paths if isinstance(experiment.landscape, Surface) else _training
     if experiment.view == "stepsize":
         steps = _study(experiment)
     else:
-        steps = parted(experiment, store, executor) if parted is not None else _trajectory(experiment)
+        steps = parted(experiment, store, executor) if parted is not None else whole(experiment)
     for result in steps:
         if result.complete and store is not None:
             store.put(result, keep=parted is not None or not isinstance(experiment.landscape, Surface))
@@ -63,36 +69,87 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _trajectory(experiment: Experiment) -> Iterator[Result]:
-    landscape = experiment.landscape
-    place = {"dtype": DTYPES[experiment.dtype], "device": experiment.device}
-    optimizers: Stepper | tuple[Stepper, ...]
-    if experiment.view == "descend":
-        start = torch.tensor(experiment.start, **place)  # type: ignore[arg-type]
-        optimizers, probes, probe_every, params_every = experiment.optimizers, [], None, None
-        report_after = math.inf
-    else:
-        start = landscape.start(seed=experiment.seed, **place)[0]  # type: ignore[arg-type]
-        optimizers, probes, probe_every = experiment.optimizers[0], ["sharpness"], experiment.every
-        params_every = max(1, experiment.steps // _KEPT_PARAMS)
-        report_after = _REPORT_SECONDS
+def _paths(experiment: Experiment) -> Iterator[Result]:
+    """Rules on a surface, all at once: they take no longer than a blink."""
+    start = torch.tensor(experiment.start, dtype=DTYPES[experiment.dtype], device=experiment.device)
+    done = experiment.steps
     with one_thread():
-        for trajectory in running(
-            landscape,
-            optimizers,
-            start,
-            experiment.steps,
-            experiment.seed,
-            probes,
-            probe_every=probe_every,
-            params_every=params_every,
-            report_every=10,
-            report_after=report_after,
+        for path in running(
+            experiment.landscape, experiment.optimizers, start, done, experiment.seed, report_after=math.inf
         ):
-            done = int(trajectory.step[-1])
-            yield Result(
-                experiment, trajectory, done=done, total=experiment.steps, phase=f"step {done} of {experiment.steps}"
-            )
+            yield Result(experiment, path, done=done, total=done, phase=f"step {done} of {done}")
+
+
+def _training(experiment: Experiment) -> Iterator[Result]:
+    """Every run of a training. Those of one landscape go side by side as one batch; batches take turns."""
+    batches: dict[tuple[Landscape, int, tuple[str, ...]], list[int]] = {}
+    for index, one in enumerate(experiment.runs):
+        batches.setdefault((one.landscape, one.batch_size, probes_of(experiment, one)), []).append(index)
+    streams = [
+        (members, _batch(experiment, [experiment.runs[index] for index in members], several=len(batches) > 1))
+        for members in batches.values()
+    ]
+    count = len(experiment.runs) + experiment.flow
+    if experiment.flow:  # on its own: how finely it steps must not depend on others
+        streams.append(([count - 1], _batch(experiment, [_flow_of(experiment.runs[0])], several=True)))
+    latest: dict[int, Trajectory] = {}
+    with one_thread():
+        while streams:
+            for one_stream in list(streams):
+                members, stream = one_stream
+                trajectory = next(stream, None)
+                if trajectory is None:
+                    streams.remove(one_stream)
+                    continue
+                for place, index in enumerate(members):
+                    latest[index] = trajectory if len(members) == 1 else trajectory.of(place)
+                if len(latest) == count:
+                    yield _result(experiment, [latest[index] for index in range(count)])
+
+
+def _result(experiment: Experiment, paths: list[Trajectory]) -> Result:
+    done = sum(int(path.step[-1]) for path in paths) // len(paths)
+    flow = paths.pop() if experiment.flow else None
+    phase = f"step {done} of {experiment.steps}"
+    return Result(
+        experiment, paths[0], others=tuple(paths[1:]), flow=flow, done=done, total=experiment.steps, phase=phase
+    )
+
+
+def _batch(experiment: Experiment, runs: list[Run], *, several: bool) -> Iterator[Trajectory]:
+    """The runs of one landscape, side by side; a single one in the shape of a single one."""
+    landscape = runs[0].landscape
+    place: dict[str, Any] = {"dtype": DTYPES[experiment.dtype], "device": experiment.device}
+    starts = [landscape.start(seed=one.seed, **place)[0] for one in runs]
+    rules, seeds = [one.optimizer for one in runs], [one.seed for one in runs]
+    alone = len(runs) == 1
+    return running(
+        landscape,
+        rules[0] if alone else rules,
+        starts[0] if alone else starts,
+        experiment.steps,
+        seeds[0] if alone else seeds,
+        probes_of(experiment, runs[0]),
+        batch_size=runs[0].batch_size or None,
+        sampling=experiment.sampling,
+        probe_every=experiment.every,
+        params_every=_stride(experiment),
+        report_every=max(10, experiment.steps // 50) if several else 10,
+        report_after=_REPORT_SECONDS,
+    )
+
+
+def _flow_of(run: Run) -> Run:
+    """Gradient flow from the start of a run, over the same time at each step."""
+    rule, schedule, _ = layers(run.optimizer)
+    flow = composed(GradientFlow(lr=rule.lr), schedule)
+    return dataclasses.replace(run, optimizer=flow, batch_size=0)
+
+
+def _stride(experiment: Experiment) -> int:
+    """Steps from one kept parameter vector to the next: odd, so that a bounce from side to side at every step shows."""
+    numbers = experiment.steps * sum(one.landscape.dim for one in experiment.runs)
+    return min(math.ceil(numbers / _KEPT_NUMBERS), max(1, experiment.steps // _LEAST_KEPT)) | 1
 
 
 def _study(experiment: Experiment) -> Iterator[Result]:
@@ -123,7 +180,7 @@ def _slice(experiment: Experiment, store: Store | None, executor: Executor | Non
     with one_thread():
         planes = slicing(
             experiment.landscape,
-            trained.trajectory.final,
+            trained.trajectory.params[trained.trajectory.kept(experiment.at)],
             normalize=experiment.normalize,
             span=experiment.span,
             points=rows,

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import combinations
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode
@@ -20,8 +21,8 @@ import torch
 from landscapes import LANDSCAPES, MLP, Landscape, Surface, setting, settings
 from landscapes.directions import NORMALIZATIONS
 from landscapes.setting import Declared, Numbers
-from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers, swept
-from ravine import frame
+from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers, swept
+from ravine import frame, overlay
 from ravine.axis import Axis, AxisSetting, fitted
 from ravine.limits import LIMITS
 from ravine.own import elsewhere
@@ -69,6 +70,35 @@ class Experiment(Declared):
     every: int = setting(
         5, 1, 1000, label="Steps between measurements", help="Steps from one measurement of the sharpness to the next."
     )
+    batch_size: int = setting(
+        0,
+        0,
+        1_000_000,
+        label="Batch size",
+        help="Samples per step of stochastic gradient descent; 0 takes all at each step.",
+    )
+    sampling: str = setting(
+        "epochs",
+        choices=tuple(SAMPLINGS),
+        label="Batches drawn",
+        help="By epochs, each sample once before any comes again; or with replacement, each independently.",
+    )
+    vary: str = setting(
+        overlay.NOTHING, high=60, label="Vary", help="A setting that takes several values, each in a run of its own."
+    )
+    across: str = setting("none", high=300, label="Values", help="The values, separated by commas.")
+    probes: tuple[str, ...] = setting(
+        (), choices=tuple(PROBES), label="Measure as well", help="What else to measure along the runs."
+    )
+    flow: bool = setting(
+        False,
+        label="Gradient flow",
+        help="Follow the gradient flow from the same start over the same time η t as well.",
+    )
+    relative: bool = setting(
+        False, label="In units of the threshold", help="Divide each sharpness by its run's stability threshold."
+    )
+    run: int = setting(1, 1, 8, label="Run", help="Which of the runs is looked at.")
     at: int = setting(
         -1, -1, 10_000, label="Step", help="The step to look at, of those whose parameters were kept; -1 is the last."
     )
@@ -121,15 +151,10 @@ class Experiment(Declared):
         if not 1 <= len(self.optimizers) <= view.optimizers:
             count = f"1 to {view.optimizers} optimizers" if view.optimizers > 1 else "exactly one optimizer"
             raise ValueError(f"The {self.view} view takes {count}, not {len(self.optimizers)}.")
-        grid = self.points**2 if self.view == "slice" else 0
-        work = max(self.steps, grid) * self.landscape.dim
         if self.view == "sweep":
             self._check_sweep()
-        elif not isinstance(self.landscape, Surface) and work > LIMITS.work:
-            raise ValueError(
-                f"This asks for {max(self.steps, grid):,} evaluations of {self.landscape.dim:,} parameters; "
-                f"their product may be at most {LIMITS.work:,} here. Choose fewer steps, fewer points or a smaller network."
-            )
+        else:
+            self._check_runs()
         if isinstance(self.landscape, Surface):
             start = self.landscape.origin if self.start is None else self.start
             object.__setattr__(self, "start", _START.check("start", [start])[0])
@@ -170,6 +195,34 @@ class Experiment(Declared):
                 f"This asks for {runs:,} runs of {self.steps:,} steps{what}; their product may be at most {most:,} here. "
                 f"Choose fewer values or fewer steps."
             )
+
+    def _check_runs(self) -> None:
+        """How many runs there are, what they cost, and whether batches can be drawn for each."""
+        if self.vary == overlay.NOTHING:
+            object.__setattr__(self, "across", "none")
+        if "vary" in VIEWS[self.view].keys and len(self.runs) > LIMITS.runs:
+            raise ValueError(
+                f"This asks for {len(self.runs)} runs; at most {LIMITS.runs} are laid over each other here."
+            )
+        grid = self.points**2 if self.view == "slice" else 0
+        for run in self.runs:
+            count, dim = max(self.steps * len(self.runs), grid), run.landscape.dim
+            if not isinstance(run.landscape, Surface) and count * dim > LIMITS.work:
+                raise ValueError(
+                    f"This asks for {count:,} evaluations of {dim:,} parameters; their product may be at most "
+                    f"{LIMITS.work:,} here. Choose fewer steps, fewer points or a smaller network."
+                )
+            samples = run.landscape.samples
+            if run.batch_size > (samples or 0):
+                allowed = "0: it is not a mean over samples" if samples is None else f"at most {samples}, its samples"
+                raise ValueError(
+                    f"batch_size = {run.batch_size} is not allowed for {run.landscape.name}: it must be {allowed}."
+                )
+
+    @cached_property
+    def runs(self) -> tuple[overlay.Run, ...]:
+        """What runs side by side."""
+        return overlay.runs(self)
 
     def _check_types(self) -> None:
         """Only what a link can say: members of the registries, with one number for each setting."""
@@ -345,6 +398,8 @@ class _Reader:
         repairs: list[dict[str, Any]] = [
             {"device": "cpu"},
             {"start": None},
+            {"vary": overlay.NOTHING},
+            {"batch_size": 0},
             {"steps": default.steps},
             {"points": default.points},
             {"over_y": None},
@@ -524,12 +579,21 @@ def _stepsize() -> Experiment:
 
 
 _RUN = ("steps", "seed", "dtype", "device")
+_TRAINING = (*_RUN, "every", "batch_size", "sampling")
+_OVERLAID = ("vary", "across", "probes", "flow")
 VIEWS: dict[str, View] = {
     "descend": View("", _RUN, ("mode", "axis"), LIMITS.optimizers, _is_surface, _descend),
-    "edge": View("edge", (*_RUN, "every"), (), 1, lambda kind: not _is_surface(kind), _edge),
+    "edge": View(
+        "edge",
+        (*_TRAINING, *_OVERLAID),
+        ("relative", "run", "at"),
+        min(LIMITS.optimizers, LIMITS.runs),
+        lambda kind: not _is_surface(kind),
+        _edge,
+    ),
     "slice": View(
         "slice",
-        (*_RUN, "every", "span", "points", "normalize", "plane_seed"),
+        (*_TRAINING, "at", "span", "points", "normalize", "plane_seed"),
         ("mode",),
         1,
         lambda kind: not _is_surface(kind),
@@ -541,5 +605,6 @@ VIEWS: dict[str, View] = {
 
 
 def training(experiment: Experiment) -> Experiment:
-    """The run that a slice is taken at the end of, as an experiment of its own, so that its result is shared."""
-    return dataclasses.replace(experiment, view="edge")
+    """The run that a slice is taken of, as an experiment of its own, so that its result is shared."""
+    one = settings(Experiment)
+    return dataclasses.replace(experiment, view="edge", **{name: one[name].default for name in _OVERLAID})

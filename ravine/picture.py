@@ -26,8 +26,9 @@ if TYPE_CHECKING:  # figures, which Result calls, shares the palette and the gri
     from ravine.basins import Basins
     from ravine.result import Result
 
-# Okabe and Ito 2008, Color Universal Design: told apart with any colour vision, in the order of contrast on Cividis.
-COLORS = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7")
+# Okabe and Ito 2008, Color Universal Design: told apart with any colour vision, in the order of contrast on Cividis. The
+# last two are not theirs, for yellow and black would vanish on one of the themes.
+COLORS = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00", "#8F5AD9", "#8A8A8A")
 # Basins of attraction, largest first: none is a color of a run on the default page.
 BASIN_COLORS = ("#0072B2", "#E69F00", "#F0E442", "#9A6FB0", "#6B8E23", "#A0522D", "#888888")
 _NOTHING: Mapping[str, Any] = {}

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from landscapes import Plane
 from optimizers import Counts, Study, Sweep, Trajectory
+from ravine import stability
 from ravine.experiment import Experiment
 from ravine.fingerprint import Fingerprint
 from ravine.verdict import verdict
@@ -35,6 +37,8 @@ class Result:
     experiment: Experiment
     trajectory: Trajectory = field(default_factory=Trajectory.nothing)
     plane: Plane | None = None
+    others: tuple[Trajectory, ...] = ()  # of the runs laid over the first, each by itself
+    flow: Trajectory | None = None  # gradient flow over the same time as the first run
     done: int = 1
     total: int = 1
     phase: str = field(default="", compare=False)  # what was being worked on, for the progress bar
@@ -60,19 +64,13 @@ class Result:
         """Every number by name: NumPy arrays, first dimension the recorded steps (or the grid of the slice)."""
         if self.study is not None:
             return {name: tensor.cpu().numpy() for name, tensor in self.study.tensors().items()}
-        path = self.trajectory
         if self.table is not None:
             return _arrays_of_table(self.table)
-        arrays = {
-            "step": path.step,
-            "loss": path.loss,
-            "grad_norm": path.grad_norm,
-            "params": path.params,
-            "params_step": path.params_step,
-            "diverged_at": path.diverged_at,
-            **{f"evaluations.{name}": counts for name, counts in path.evaluations._asdict().items()},
-            **{f"probes.{name}": values for name, values in path.probes.items()},
-        }
+        arrays = _tensors(self.trajectory)
+        for number, path in enumerate(self.others, start=2):
+            arrays |= _tensors(path, f"run{number}.")
+        if self.flow is not None:
+            arrays |= _tensors(self.flow, "flow.")
         if self.plane is not None:
             arrays |= {
                 f"plane.{one.name}": torch.as_tensor(getattr(self.plane, one.name)) for one in fields(self.plane)
@@ -108,21 +106,19 @@ class Result:
             return cls(experiment, table=_table_of_tensors(tensors))
         if "study.step" in tensors:
             return cls.of_study(experiment, Study.from_tensors(tensors))
-        trajectory = Trajectory(
-            step=tensors["step"],
-            loss=tensors["loss"],
-            grad_norm=tensors["grad_norm"],
-            probes={name.removeprefix("probes."): one for name, one in tensors.items() if name.startswith("probes.")},
-            params=tensors["params"],
-            params_step=tensors["params_step"],
-            diverged_at=tensors["diverged_at"],
-            evaluations=Counts(*(tensors[f"evaluations.{name}"] for name in Counts._fields)),
-        )
+        count = len(experiment.runs) if experiment.view == "edge" else 1
+        others = tuple(_path(tensors, f"run{number}.") for number in range(2, count + 1))
+        flow = _path(tensors, "flow.") if experiment.view == "edge" and experiment.flow else None
         plane = None
         if "plane.loss" in tensors:
             kept = {one.name: tensors[f"plane.{one.name}"] for one in fields(Plane)}
             plane = Plane(**{name: one if one.ndim else one.item() for name, one in kept.items()})  # type: ignore[arg-type]
-        return cls(experiment, trajectory, plane)
+        return cls(experiment, _path(tensors), plane, others, flow)
+
+    @property
+    def paths(self) -> tuple[Trajectory, ...]:
+        """One trajectory for each of the experiment's runs on a network."""
+        return self.trajectory, *self.others
 
     def specification(self) -> dict[str, Any]:
         """The link, its values, and the versions that made the numbers: enough to make them again."""
@@ -153,7 +149,7 @@ class Result:
         """The result in plain words."""
         match self.experiment.view:
             case "edge":
-                return [self._edge_sentence()]
+                return self._edge_sentences()
             case "slice":
                 return [self._slice_sentence()]
             case "sweep":
@@ -178,30 +174,11 @@ class Result:
                 )
         return out
 
-    def _edge_sentence(self) -> str:
-        path, optimizer = self.trajectory, self.experiment.optimizers[0]
-        died = int(path.diverged_at)
-        if died >= 0:
-            return f"The run diverged at step {died}."
-        thresholds = optimizer.thresholds(self.experiment.steps + 1)
-        if thresholds is None:
-            return f"{optimizer.title} has no fixed threshold for the plain sharpness."
-        sharp = path.probes["sharpness"].cpu().double()
-        seen = ~torch.isnan(sharp)
-        steps, values = path.step[seen], sharp[seen]
-        limits = torch.tensor(thresholds, dtype=torch.float64)[steps]
-        text, above = optimizer.rule.threshold_text, values >= limits
-        if not bool(above.any()):
-            return (
-                f"The sharpness has reached {float(values.max()):.3g} so far, below {text} = {float(limits[-1]):.4g}."
-            )
-        first = int(above.int().argmax())
-        last = max(1, math.ceil(0.3 * len(values)))
-        ratio = float((values[-last:] / limits[-last:]).mean())
-        return (
-            f"The sharpness reaches {text} = {float(limits[first]):.4g} at step {int(steps[first])}; over the last 30 % of the "
-            f"measurements it averages {ratio:.2f} times that."
-        )
+    def _edge_sentences(self) -> list[str]:
+        """One for each run."""
+        runs = self.experiment.runs
+        told = [stability.sentence(self.experiment, run, path) for run, path in zip(runs, self.paths, strict=True)]
+        return [f"{run.label}: {one}" if run.label else one for run, one in zip(runs, told, strict=True)]
 
     def _slice_sentence(self) -> str:
         plane = self.plane
@@ -252,4 +229,28 @@ def _table_of_tensors(tensors: dict[str, torch.Tensor]) -> Sweep:
     }
     return Sweep(
         {name.split(".", 2)[2]: tensors[name] for name in axes}, sharpness=tensors.get("sweep.sharpness"), **parts
+    )
+
+
+def _tensors(path: Trajectory, prefix: str = "") -> dict[str, Tensor]:
+    """Every number of a trajectory by name."""
+    names = ("step", "loss", "grad_norm", "params", "params_step", "diverged_at")
+    named = {name: getattr(path, name) for name in names}
+    named |= {f"evaluations.{name}": counts for name, counts in path.evaluations._asdict().items()}
+    named |= {f"probes.{name}": values for name, values in path.probes.items()}
+    return {f"{prefix}{name}": one for name, one in named.items()}
+
+
+def _path(tensors: dict[str, Tensor], prefix: str = "") -> Trajectory:
+    """The inverse of `_tensors`. Raises KeyError if one is missing."""
+    own = f"{prefix}probes."
+    return Trajectory(
+        step=tensors[f"{prefix}step"],
+        loss=tensors[f"{prefix}loss"],
+        grad_norm=tensors[f"{prefix}grad_norm"],
+        probes={name.removeprefix(own): one for name, one in tensors.items() if name.startswith(own)},
+        params=tensors[f"{prefix}params"],
+        params_step=tensors[f"{prefix}params_step"],
+        diverged_at=tensors[f"{prefix}diverged_at"],
+        evaluations=Counts(*(tensors[f"{prefix}evaluations.{name}"] for name in Counts._fields)),
     )

@@ -1,61 +1,193 @@
-"""The edge of stability: loss and sharpness along training, on one step axis."""
+"""The edge of stability: loss, sharpness against its threshold, and what else was measured, on one step axis."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 from plotly.subplots import make_subplots
 
+from optimizers import PROBES, Trajectory
 from ravine.figures.parts import finished
+from ravine.overlay import Run
 from ravine.picture import COLORS, number
+from ravine.stability import GAUGED, Gauge, gauges
 
 if TYPE_CHECKING:  # Result.figure calls this package
     from ravine.result import Result
 
+_LOSS, _GAUGE, _OTHER = 170, 240, 150  # heights of the panels in pixels
+_GAP = 26
+_FLOW = "#8A8A8A"
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How one run is drawn: in one colour, or where it is alone, in one colour for each kind of line."""
+
+    index: int
+    label: str  # empty where it is alone
+    loss: str
+    sharp: str
+    limit: str
+
+    def trace(self, name: str, *, legend: bool = False) -> dict[str, Any]:
+        """What all its traces share; `meta` tells a click which run it hit."""
+        shown = {"name": name, "showlegend": True} if legend or not self.label else {"name": f"{self.label}, {name}"}
+        hover = f"{self.label or name}<br>step %{{x}}: %{{y:.4g}}<extra></extra>"
+        group = {"legendgroup": self.label} if self.label else {}
+        return {"showlegend": False, "meta": self.index, "hovertemplate": hover} | group | shown
+
 
 def edge(result: Result) -> go.Figure:
-    """Loss above, sharpness below, on one step axis, with the rule's stability threshold."""
-    path, rule = result.trajectory, result.experiment.optimizers[0]
-    steps = path.step.numpy()
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.42, 0.58])
+    """One panel for the loss, one for each kind of sharpness with its thresholds, one for each other probe."""
+    experiment = result.experiment
+    runs = list(zip(experiment.runs, result.paths, strict=True))
+    measured = [gauges(experiment, run, path) for run, path in runs]
+    kinds = [name for name in GAUGED if any(name in found for found in measured)]
+    others = [name for name in PROBES if name not in GAUGED and any(name in path.probes for _, path in runs)]
+    heights = [_LOSS, *[_GAUGE] * len(kinds), *[_OTHER] * len(others)]
+    total = sum(heights) + _GAP * (len(heights) - 1)
+    figure = make_subplots(
+        rows=len(heights), cols=1, shared_xaxes=True, vertical_spacing=_GAP / total, row_heights=heights
+    )
+    for index, (run, path) in enumerate(runs):
+        style = _style(index, run, alone=len(runs) == 1)
+        _loss(figure, style, path)
+        for row, name in enumerate(kinds, start=2):
+            if name in measured[index]:
+                _sharpness(figure, row, style, measured[index][name], experiment.steps, experiment.relative)
+        for row, name in enumerate(others, start=2 + len(kinds)):
+            if name in path.probes:
+                _probe(figure, row, style, name, run, path)
+    if result.flow is not None:
+        _flow(figure, result, kinds)
+    if len(runs) > 1:
+        key = {"mode": "lines", "x": [None], "y": [None], "name": "its threshold"}
+        figure.add_scatter(**key, line={"color": _FLOW, "dash": "dash", "width": 1.5}, row=2, col=1)
+    positive = all(bool((path.loss[path.loss.isfinite()] > 0).all()) for path in result.paths)
+    figure.update_yaxes(title_text="loss", type="log" if positive else "linear", row=1, col=1)
+    for row, name in enumerate(kinds, start=2):
+        title = {"sharpness": "sharpness λ"}.get(name, PROBES[name].label.lower().replace(" ", "<br>"))
+        units = "<br>over threshold" if experiment.relative else ""
+        figure.update_yaxes(title_text=title + units, rangemode="tozero", row=row, col=1)
+    for row, name in enumerate(others, start=2 + len(kinds)):
+        figure.update_yaxes(title_text=PROBES[name].label.lower().replace(" ", "<br>", 1), row=row, col=1)
+    figure.update_xaxes(range=[0, experiment.steps])
+    figure.update_xaxes(title_text="step", row=len(heights), col=1)
+    if experiment.at >= 0:
+        figure.add_vline(x=experiment.at, line={"dash": "dot", "width": 1.5, "color": _FLOW})
+    return finished(figure, height=total + 100).update_layout(
+        hoverdistance=-1
+    )  # a click anywhere hits the nearest line
+
+
+def _style(index: int, run: Run, *, alone: bool) -> _Style:
+    if alone:
+        return _Style(index, "", COLORS[1], COLORS[0], COLORS[2])
+    color = COLORS[index]
+    return _Style(index, run.label, color, color, color)
+
+
+def _loss(figure: go.Figure, style: _Style, path: Trajectory) -> None:
+    loss = path.loss.cpu().numpy()
+    name = style.label or "loss"
     figure.add_scatter(
-        x=steps,
-        y=path.loss.cpu().numpy(),
+        x=path.step.numpy(),
+        y=loss,
         mode="lines",
-        line={"color": COLORS[1], "width": 2},
-        name="loss",
+        line={"color": style.loss, "width": 2},
+        **style.trace(name, legend=True),
         row=1,
         col=1,
     )
-    sharp = path.probes["sharpness"].cpu().numpy()
-    seen = np.isfinite(sharp)
+    died = int(path.diverged_at)
+    if died > 0:
+        marker = {"symbol": "x", "size": 9, "color": style.loss}
+        shared = style.trace(f"diverged at step {died}") | {"hovertemplate": f"diverged at step {died}<extra></extra>"}
+        figure.add_scatter(x=[died - 1], y=loss[died - 1 : died], mode="markers", marker=marker, **shared, row=1, col=1)
+
+
+def _sharpness(figure: go.Figure, row: int, style: _Style, gauge: Gauge, steps: int, relative: bool) -> None:
+    """The measured values, the threshold as a dashed line, and where it is first reached."""
+    if relative and gauge.limit is None:
+        return
+    unit = gauge.limit if relative and gauge.limit is not None else torch.ones_like(gauge.value)
+    called = "sharpness λ" if gauge.name == "sharpness" else gauge.called
     figure.add_scatter(
-        x=steps[seen],
-        y=sharp[seen],
+        x=gauge.step.numpy(),
+        y=(gauge.value / unit).numpy(),
         mode="lines+markers",
-        line={"color": COLORS[0], "width": 2},
+        line={"color": style.sharp, "width": 2},
         marker={"size": 4},
-        name="sharpness λ",
-        row=2,
+        **style.trace(called),
+        row=row,
         col=1,
     )
-    thresholds = rule.thresholds(result.experiment.steps + 1)
-    if thresholds is not None and np.isfinite(thresholds).any():
-        level = thresholds[0] == thresholds[-1]
-        text = rule.rule.threshold_text
+    if gauge.limit is None or not bool(torch.isfinite(gauge.limit).any()):
+        return
+    limit = gauge.limit / unit
+    level = bool((limit == limit[0]).all())
+    figure.add_scatter(
+        x=[0, steps] if level else gauge.step.numpy(),
+        y=[float(limit[0])] * 2 if level else limit.numpy(),
+        mode="lines",
+        line={"color": style.limit, "width": 1.5 if style.label else 2.5, "dash": "dash"},
+        **style.trace(f"{gauge.text} = {number(float(limit[0]))}" if level and not relative else gauge.text),
+        row=row,
+        col=1,
+    )
+    first = gauge.crossing
+    if first is not None:
+        step = int(gauge.step[first])
+        said = f"first reaches {gauge.text} at step {step}"
+        mark = {"symbol": "diamond-open", "size": 12, "color": style.limit, "line": {"width": 2.5}}
+        shared = style.trace(said) | {"hovertemplate": f"{style.label}<br>{said}<extra></extra>".removeprefix("<br>")}
         figure.add_scatter(
-            x=[0, result.experiment.steps] if level else np.arange(len(thresholds)),
-            y=[thresholds[0], thresholds[-1]] if level else np.array(thresholds),
+            x=[step], y=[float((gauge.value / unit)[first])], mode="markers", marker=mark, **shared, row=row, col=1
+        )
+
+
+def _probe(figure: go.Figure, row: int, style: _Style, name: str, run: Run, path: Trajectory) -> None:
+    """One line, or one for each entry of a vector, fading."""
+    values = path.probes[name].cpu().double().numpy()
+    entries = PROBES[name]().entries(run.landscape)
+    columns = values[:, None] if values.ndim == 1 else values
+    seen = np.isfinite(columns).any(-1)
+    for place, column in enumerate(columns.T):
+        part = entries[place] if entries else PROBES[name].label.lower()
+        figure.add_scatter(
+            x=path.step.numpy()[seen],
+            y=column[seen],
             mode="lines",
-            line={"color": COLORS[2], "width": 2.5, "dash": "dash"},
-            name=f"{text} = {number(thresholds[0])}" if level else text,
-            row=2,
+            line={"color": style.sharp, "width": 2},
+            opacity=max(0.25, 1 - 0.7 * place / len(columns.T)),
+            **style.trace(part),
+            row=row,
             col=1,
         )
-    figure.update_yaxes(title_text="loss", type="log", row=1, col=1)
-    figure.update_yaxes(title_text="sharpness λ", rangemode="tozero", row=2, col=1)
-    figure.update_xaxes(range=[0, result.experiment.steps])
-    figure.update_xaxes(title_text="step", row=2, col=1)
-    return finished(figure, height=560)
+
+
+def _flow(figure: go.Figure, result: Result, kinds: list[str]) -> None:
+    """Gradient flow over the same time: its loss, and its sharpness among the run's."""
+    assert result.flow is not None
+    path, experiment = result.flow, result.experiment
+    line = {"color": _FLOW, "width": 2, "dash": "dot"}
+    shared = {
+        "mode": "lines",
+        "line": line,
+        "meta": 0,
+        "hovertemplate": "gradient flow<br>step %{x}: %{y:.4g}<extra></extra>",
+    }
+    name = "gradient flow" if len(experiment.runs) == 1 else f"gradient flow, time of {experiment.runs[0].label}"
+    figure.add_scatter(x=path.step.numpy(), y=path.loss.cpu().numpy(), name=name, **shared, row=1, col=1)
+    if experiment.relative:
+        return
+    flow = gauges(experiment, experiment.runs[0], path)["sharpness"]
+    figure.add_scatter(
+        x=flow.step.numpy(), y=flow.value.numpy(), name="gradient flow, sharpness λ", showlegend=False, **shared,
+        row=2 + kinds.index("sharpness"), col=1,
+    )  # fmt: skip

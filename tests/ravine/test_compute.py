@@ -116,12 +116,15 @@ def test_the_sharpness_is_the_largest_eigenvalue():
         assert float(sharpness(TINY, path.params[step])[0]) == pytest.approx(top, rel=1e-5)
 
 
-def test_long_training_keeps_some_parameters_and_the_last():
+def test_long_training_keeps_some_parameters_and_the_last(monkeypatch):
+    """As many as fit, at an odd distance: at an even one a bounce from side to side at every step would not show."""
+    assert compute(network(steps=400, every=100)).trajectory.params_step.tolist() == list(range(401))
+    monkeypatch.setattr(COMPUTE, "_KEPT_NUMBERS", 100 * TINY.dim)
     path = compute(network(steps=400, every=100)).trajectory
-    assert path.params_step[0] == 0
-    assert path.params_step[-1] == 400
-    assert len(path.params_step) == len(path.params) <= 82
+    assert path.params_step.tolist() == [*range(0, 401, 5)]
     assert len(path.step) == 401
+    monkeypatch.setattr(COMPUTE, "_KEPT_NUMBERS", TINY.dim)
+    assert compute(network(steps=400, every=100)).trajectory.params_step.tolist() == [*range(0, 401, 21), 400]
 
 
 @pytest.mark.parametrize("normalize", ["filter", "none"])
@@ -470,7 +473,87 @@ def test_rules_without_a_threshold_in_words():
     for name, kind in OPTIMIZERS.items():
         rule = kind()
         (sentence,) = compute(network(optimizers=(rule,), steps=2)).sentences()
-        assert (rule.stability_threshold() is None) == ("has no fixed threshold" in sentence), name
+        none = rule.stability_threshold() is None and rule.preconditioned_threshold() is None
+        assert none == ("has no fixed threshold" in sentence), name
+        scaled = rule.stability_threshold() is None and not none
+        assert scaled == ("preconditioned sharpness" in sentence), name
+
+
+# ------------------------------------------------------------------ several runs
+
+
+def close(one, other):
+    """Equal up to how the products of a batch round."""
+    for name in ("loss", "grad_norm", "params"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-8, atol=1e-10)
+    assert one.probes.keys() == other.probes.keys()
+    for name, values in one.probes.items():  # an eigen-solver ends for all runs at once
+        torch.testing.assert_close(values, other.probes[name], rtol=1e-3, atol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vary": "opt1.lr", "across": "0.05,0.1,0.2"},
+        {"vary": "seed", "across": "3,4", "batch_size": 6},
+        {"vary": "batch_size", "across": "0,5", "sampling": "replacement"},
+        {"vary": "land.hidden", "across": "4,3x5"},
+        {"optimizers": (OPTIMIZERS["gd"](lr=0.1), OPTIMIZERS["rmsprop"](lr=0.01), OPTIMIZERS["heavy_ball"](lr=0.02))},
+    ],
+    ids=lambda one: one.get("vary", "rules"),
+)
+def test_runs_laid_over_each_other_are_those_of_single_links(changes):
+    experiment = network(probes=("distance",), **changes)
+    result = compute(experiment)
+    assert len(result.paths) == len(experiment.runs) > 1
+    for run, path in zip(experiment.runs, result.paths, strict=True):
+        alone = network(
+            landscape=run.landscape, optimizers=(run.optimizer,), seed=run.seed, batch_size=run.batch_size,
+            sampling=experiment.sampling, probes=("distance",),
+        )  # fmt: skip
+        close(path, compute(alone).trajectory)
+    same(result, Result.from_arrays(experiment, result.arrays()))
+    assert len(result.sentences()) == len(experiment.runs)
+
+
+def test_overlaid_runs_grow_together():
+    results = list(computing(network(vary="land.hidden", across="3,4,5", steps=60, flow=True)))
+    assert [one.complete for one in results] == [False] * (len(results) - 1) + [True]
+    assert all(len(one.paths) == 3 and one.flow is not None for one in results)
+    assert len(results) > 3
+
+
+def test_what_a_rule_answers_to_is_measured():
+    rules = tuple(OPTIMIZERS[name](lr=0.01) for name in ("gd", "adam"))
+    gd, adam = compute(network(optimizers=rules, steps=4, batch_size=5)).paths
+    assert list(gd.probes) == ["sharpness", "batch_sharpness"]
+    assert list(adam.probes) == ["sharpness", "preconditioned_sharpness", "batch_sharpness"]
+
+
+def test_minibatches_are_reproducible():
+    experiment = network(batch_size=4, sampling="replacement")
+    same(compute(experiment), compute(experiment))
+    others = [network(batch_size=4), network(batch_size=5, sampling="replacement"), network(), network(seed=1)]
+    losses = [compute(one).trajectory.loss for one in (experiment, *others)]
+    assert len({tuple(one.tolist()) for one in losses}) == len(losses)
+
+
+def test_gradient_flow_takes_the_time_of_the_first_run():
+    """Against many small steps of gradient descent, and on a schedule."""
+    result = compute(network(flow=True, lr=0.1, steps=20, every=20))
+    fine = optimizers.run(TINY, OPTIMIZERS["gd"](lr=1e-3), TINY.start()[0], 2000, params_every=100)
+    torch.testing.assert_close(result.flow.params, fine.params, rtol=0, atol=2e-3)
+    torch.testing.assert_close(result.flow.loss, fine.loss[::100], rtol=2e-3, atol=0)
+    scheduled = OPTIMIZERS["gd"](lr=0.1)
+    slower = optimizers.Scheduled(inner=scheduled, schedule=optimizers.SCHEDULES["linear"]())
+    path = compute(network(optimizers=(slower,), flow=True, steps=20, every=20)).flow
+    reached = 0.1 * float(sum(slower.schedule.factors(20, None)))
+    torch.testing.assert_close(path.loss[-1], fine.loss[round(1000 * reached)], rtol=2e-3, atol=0)
+
+
+def test_a_slice_is_taken_at_the_step_asked_for():
+    result = compute(network("slice", points=5, at=12))
+    assert torch.equal(result.plane.center, result.trajectory.params[12])
 
 
 def test_a_slice_in_words():

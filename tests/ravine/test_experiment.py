@@ -17,12 +17,13 @@ import ravine.limits
 from landscapes import LANDSCAPES, MLP, Formula, Landscape, Surface, settings
 from landscapes.data import DATA
 from landscapes.expression import ARITY
-from landscapes.setting import Choice, Flag, Integer, Integers, Number, Numbers, Text
+from landscapes.setting import Choice, Flag, Integer, Integers, Names, Number, Numbers, Text
 from optimizers import OPTIMIZERS, Optimizer, swept
 from ravine.axis import Axis, AxisSetting
 from ravine.experiment import VIEWS, Experiment, offered, training
 from ravine.frame import Frame
 from ravine.limits import LIMITS, Limits
+from ravine.overlay import variable
 
 GOLDEN = (Path(__file__).parents[1] / "golden_links.txt").read_text().split()
 OWN = settings(Experiment)
@@ -77,6 +78,8 @@ def values_of(one, *, sizes=False):
             return st.booleans()
         case Choice():
             return st.sampled_from([choice for choice in one.choices if choice not in OWN_FILES])
+        case Names():
+            return st.lists(st.sampled_from(one.choices), unique=True, max_size=4).map(tuple)
         case Text():
             return formulas().filter(lambda text: len(text) <= one.high)
         case Integers():  # small, so that work stays within its limit; the limit has tests of its own
@@ -122,20 +125,44 @@ def sweeps(draw, landscape, rule):
 
 @st.composite
 def experiments(draw, view, landscape=None, rule=None):
-    own = {key: draw(values_of(OWN[key])) for key in (*VIEWS[view].keys, *VIEWS[view].shown) if key != "device"}
+    keys = {*VIEWS[view].keys, *VIEWS[view].shown} - {"device", "batch_size", "vary", "across"}
+    own = {key: draw(values_of(OWN[key])) for key in sorted(keys)}
     kinds = draw(st.lists(st.sampled_from(list(OPTIMIZERS.values())), min_size=1, max_size=VIEWS[view].optimizers))
     if rule is not None:
         kinds[0] = rule
     place = draw(instances(LANDSCAPES[landscape or draw(st.sampled_from(offered(view)))]))
     on_surface = isinstance(place, Surface)
-    work = max(own["steps"], own.get("points", 0) ** 2) * place.dim
+    work = max(own["steps"] * len(kinds), own.get("points", 0) ** 2) * place.dim
     assume(on_surface or work <= LIMITS.work)  # the limit has tests of its own
     start = draw(st.none() | st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))) if on_surface else None
     rules = tuple(draw(instances(kind)) for kind in kinds)
     if view == "sweep":
         own |= draw(sweeps(place, rules[0]))
         own["steps"] = 1 + own["steps"] % max(1, LIMITS.work // (25 * place.dim))
-    return Experiment(landscape=place, optimizers=rules, start=start, view=view, **own)
+    if "batch_size" in VIEWS[view].keys:
+        own["batch_size"] = draw(st.integers(0, place.samples or 0))
+    experiment = Experiment(landscape=place, optimizers=rules, start=start, view=view, **own)
+    return draw(overlaid(experiment)) if "vary" in VIEWS[view].keys else experiment
+
+
+@st.composite
+def overlaid(draw, experiment):
+    """The experiment as it is, or with one of its settings at several values."""
+    known = variable(experiment)
+    # Data sets and sizes of networks take their time; what they may be is tested by the landscapes alone.
+    own = [name for name in ("seed", "batch_size", "land.seed", "land.hidden") if name in known]
+    name = draw(st.sampled_from(["nothing", *own, *(name for name in known if name.startswith("opt"))]))
+    if name == "nothing":
+        return experiment
+    most = LIMITS.runs // len(experiment.optimizers)
+    kind = known[name] if name != "batch_size" else Integer(0, 0, experiment.landscape.samples or 0)
+    values = draw(st.lists(values_of(kind), min_size=1, max_size=most, unique_by=kind.write))
+    if len(set(values)) < len(values):  # 0.0 and -0.0
+        return experiment
+    try:
+        return dataclasses.replace(experiment, vary=name, across=",".join(map(kind.write, values)))
+    except ValueError:  # values that do not go with the others, such as a cross-entropy without classes
+        return experiment
 
 
 def check_round_trip(experiment):
@@ -301,6 +328,22 @@ def test_a_link_to_a_sweep_of_another_rule_needs_no_second_axis():
 # ------------------------------------------------------------------ keys
 
 
+def another(one, value):
+    """A value that a setting allows, other than this one."""
+    match one:
+        case AxisSetting():
+            return dataclasses.replace(value, points=7)
+        case Choice():
+            return next(choice for choice in one.choices if choice != value)
+        case Names():
+            return one.choices[:1]
+        case Flag():
+            return not value
+        case Text():
+            return "0.3,0.4"
+    return value + 1
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_key_leaves_out_only_what_changes_the_looks(view):
     base = DEFAULTS[view]
@@ -308,13 +351,9 @@ def test_a_key_leaves_out_only_what_changes_the_looks(view):
         one = OWN[name]
         if name == "device":
             continue
-        others = [value for value in getattr(one, "choices", ()) if value != getattr(base, name)]
-        if isinstance(one, AxisSetting):
-            other = dataclasses.replace(getattr(base, name), points=7)
-        elif isinstance(one, Flag):
-            other = not getattr(base, name)
-        else:
-            other = others[0] if others else getattr(base, name) + 1
+        if name in ("vary", "across"):  # one means nothing without the other
+            base = dataclasses.replace(base, vary="opt1.lr", across="0.1,0.2")
+        other = "opt1.weight_decay" if name == "vary" else another(one, getattr(base, name))
         changed = dataclasses.replace(base, **{name: other})
         assert changed != base
         assert changed.to_url() != base.to_url()
@@ -479,7 +518,13 @@ REFUSED = {
     "another version": ("/?v=2", ["version is “2”", "reads version 1"]),
     "no version": ("/?v=", ["version is “”", "reads version 1"]),
     "a rule beyond nine": ("/?opt10=gd", ["“opt10”"]),
-    "a rule too many": ("/edge?opt1=gd&opt2=gd", ["opt2 was ignored", "one optimizer"]),
+    "a rule too many": ("/slice?opt1=gd&opt2=gd", ["opt2 was ignored", "one optimizer"]),
+    "a setting that is not there": ("/edge?vary=opt1.beta1&across=0.5", ["vary = opt1.beta1", "nothing or one of opt1.lr"]),
+    "values that are none": ("/edge?vary=opt1.lr&across=0.1,fast", ["opt1.lr = fast", "a number at least 0"]),
+    "a value twice": ("/edge?vary=opt1.lr&across=0.1,0.10", ["0.1,0.10 holds a value twice"]),
+    "too many runs laid over each other": ("/edge?vary=seed&across=1,2,3,4,5,6,7,8,9", ["asks for 9 runs", "at most 8"]),
+    "a batch larger than the data": ("/edge?batch_size=1798", ["batch_size = 1798", "at most 1797"]),
+    "an unknown probe": ("/edge?probes=distance,speed", ["probes = distance,speed", "sharpness, "]),
     "a key twice": ("/?steps=10&steps=20", ["“steps”", "more than once", "last"]),
     "a setting by both its names": ("/edge?land=mlp&land.objective=squared&land.loss=squared", ["land.loss", "already"]),
     "a formula that is code": ("/?land=formula&land.expression=" + quote("__import__('os')"), ["__import__", "sin"]),
@@ -602,8 +647,8 @@ GD = OPTIMIZERS["gd"]()
 TOGETHER = {
     "a surface for the edge": ({"landscape": LANDSCAPES["beale"]()}, ValueError, "cannot show beale; it can show mlp"),
     "a network for the paths": ({"view": "descend"}, ValueError, "cannot show mlp; it can show rosenbrock, "),
-    "no rule": ({"optimizers": ()}, ValueError, "takes exactly one optimizer, not 0"),
-    "two rules": ({"optimizers": (GD, GD)}, ValueError, "takes exactly one optimizer, not 2"),
+    "no rule": ({"optimizers": (), "view": "slice"}, ValueError, "takes exactly one optimizer, not 0"),
+    "two rules": ({"optimizers": (GD, GD), "view": "slice"}, ValueError, "takes exactly one optimizer, not 2"),
     "five rules": (
         {"optimizers": (GD,) * 5, "view": "descend", "landscape": LANDSCAPES["beale"]()},
         ValueError, "takes 1 to 4 optimizers, not 5",
@@ -699,7 +744,16 @@ def lowered(monkeypatch):
     return load
 
 
-LEAST = {"link": 2000, "optimizers": 1, "steps": 1, "points": 5, "work": 1_000_000, "axis": 2, "updates": 10_000}
+LEAST = {
+    "link": 2000,
+    "optimizers": 1,
+    "runs": 1,
+    "steps": 1,
+    "points": 5,
+    "work": 1_000_000,
+    "axis": 2,
+    "updates": 10_000,
+}
 
 
 @pytest.mark.parametrize("limits", [*({name: least} for name, least in LEAST.items()), LEAST], ids=str)

@@ -77,14 +77,103 @@ def test_the_threshold_of_gradient_descent_is_two_over_the_step_size(lr):
     assert float(line.name.rpartition(" ")[2]) == pytest.approx(2 / lr, rel=1e-3)
 
 
+def lines(figure, row):
+    """The threshold lines of the panel of that number, the loss being the first."""
+    return [
+        one for one in figure.data
+        if one.yaxis == ("y" if row == 1 else f"y{row}") and one.line.dash == "dash" and one.x[0] is not None
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_rule_has_a_line_if_it_has_a_threshold(name):
+def test_a_rule_has_a_line_for_each_threshold(name):
     rule = OPTIMIZERS[name]()
     figure = compute(network(optimizers=(rule,), steps=2)).figure()
-    threshold = rule.stability_threshold()
-    assert len(figure.data) == (2 if threshold is None else 3)
-    if threshold is not None:
-        assert list(figure.data[2].y) == [threshold] * 2
+    threshold, scaled = rule.stability_threshold(), rule.preconditioned_threshold()
+    assert [list(one.y) for one in lines(figure, 2)] == ([] if threshold is None else [[threshold] * 2])
+    assert [list(one.y) for one in lines(figure, 3)] == ([] if scaled is None else [[pytest.approx(scaled)] * 2])
+
+
+# ------------------------------------------------------------------ several runs
+
+
+def overlaid(**changes):
+    return network(vary="opt1.lr", across="0.1,0.5,20.0", every=1, **changes)
+
+
+def test_every_run_has_one_colour_and_its_own_threshold():
+    result = compute(overlaid(steps=60))
+    figure = result.figure()
+    drawn = figure.data
+    for index, (run, path) in enumerate(zip(result.experiment.runs, result.paths, strict=True)):
+        own = [one for one in drawn if one.meta == index]
+        assert {one.legendgroup for one in own} == {run.label}
+        assert [one.name for one in own if one.showlegend] == [run.label]
+        colors = {one.line.color or one.marker.color for one in own}
+        assert colors == {COLORS[index]}
+        loss, sharp = own[0], next(one for one in own if "sharpness" in one.name)
+        np.testing.assert_array_equal(loss.y, path.loss.numpy())
+        seen = ~path.probes["sharpness"].isnan()
+        np.testing.assert_allclose(sharp.y, path.probes["sharpness"][seen].numpy())
+        (line,) = [one for one in lines(figure, 2) if one.meta == index]
+        assert list(line.y) == [pytest.approx(2 / float(run.optimizer.rule.lr))] * 2
+
+
+def test_where_a_run_diverged_is_marked():
+    wild = OPTIMIZERS["gd"](lr=1000.0, weight_decay=1.0)
+    result = compute(network(optimizers=(OPTIMIZERS["gd"](lr=0.1), wild), steps=40, dtype="float32"))
+    died = int(result.paths[1].diverged_at)
+    (dead,) = [one for one in result.figure().data if one.name and "diverged" in one.name]
+    assert (dead.meta, list(dead.x)) == (1, [died - 1])
+    assert dead.y[0] == float(result.paths[1].loss[died - 1])
+
+
+def test_the_first_crossing_is_marked():
+    result = compute(overlaid(steps=60))
+    for index, path in enumerate(result.paths):
+        limit = 2 / result.experiment.runs[index].optimizer.rule.lr
+        values = path.probes["sharpness"].tolist()
+        over = [step for step, value in enumerate(values) if value >= limit]
+        marks = [one for one in result.figure().data if one.meta == index and "first reaches" in one.name]
+        assert [list(one.x) for one in marks] == ([[over[0]]] if over else [])
+        for one in marks:
+            assert one.y[0] == pytest.approx(values[over[0]])
+            assert f"at step {over[0]}" in one.name
+
+
+def test_in_units_of_the_threshold_every_line_is_at_one():
+    experiment = overlaid(steps=30)
+    plain = compute(experiment)
+    figure = dataclasses.replace(plain, experiment=dataclasses.replace(experiment, relative=True)).figure()
+    assert [list(one.y) for one in lines(figure, 2)] == [[1.0, 1.0]] * 3
+    for index, lr in enumerate((0.1, 0.5, 20.0)):
+        sharp = next(one for one in figure.data if one.meta == index and "sharpness" in one.name)
+        values = plain.paths[index].probes["sharpness"]
+        np.testing.assert_allclose(sharp.y, values[~values.isnan()].numpy() * lr / 2)
+
+
+def test_gradient_flow_and_the_step_looked_at_are_drawn():
+    result = compute(network(flow=True, at=7))
+    figure = result.figure()
+    loss, sharp = (one for one in figure.data if "gradient flow" in one.name)
+    np.testing.assert_array_equal(loss.y, result.flow.loss.numpy())
+    seen = ~result.flow.probes["sharpness"].isnan()
+    np.testing.assert_allclose(sharp.y, result.flow.probes["sharpness"][seen].numpy())
+    assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(7, 7)}
+    assert not compute(network()).figure().layout.shapes
+
+
+def test_a_chosen_probe_has_a_panel():
+    result = compute(network(probes=("distance", "top_eigenvalues")))
+    figure = result.figure()
+    path = result.trajectory
+    drawn = {one.name: one for one in figure.data}
+    seen = ~path.probes["distance"].isnan()
+    np.testing.assert_allclose(drawn["distance from the start"].y, path.probes["distance"][seen].numpy())
+    for index in range(3):
+        np.testing.assert_allclose(drawn[f"λ{index + 1}"].y, path.probes["top_eigenvalues"][seen, index].numpy())
+    axes = {drawn[name].yaxis for name in ("loss", "sharpness λ", "distance from the start", "λ1")}
+    assert len(axes) == 4
 
 
 def test_a_step_size_of_zero_has_no_line():

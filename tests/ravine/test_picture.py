@@ -223,7 +223,7 @@ def test_partial_slices_can_be_sent():
 
 
 def test_runs_are_told_apart_by_colour():
-    assert len(set(COLORS)) == len(COLORS) == LIMITS.optimizers
+    assert len(set(COLORS)) == len(COLORS) == LIMITS.runs
     channels = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in COLORS], float)
     apart = np.linalg.norm(channels[:, None] - channels[None], axis=-1)
     assert apart[~np.eye(len(COLORS), dtype=bool)].min() > 60

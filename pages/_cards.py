@@ -1,0 +1,63 @@
+"""One card for each rule of a page: its name and step size, and the rest behind a button."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from landscapes import settings
+from optimizers import OPTIMIZERS, Stepper
+from pages._controls import visible
+from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
+from ravine.experiment import VIEWS
+
+
+def rule_cards(
+    view: str, optimizers: tuple[Stepper, ...], *, on_surface: bool = False, colored: bool = True
+) -> tuple[Stepper, ...]:
+    """The rules that the cards stand at; a colored card carries the color of its run."""
+    slots: dict[int, Stepper] = st.session_state.setdefault(f"{view}.slots", dict(enumerate(optimizers, start=1)))
+    for place, slot in enumerate(slots):
+        with st.container(border=True, gap="small", key=f"run-{place}" if colored else f"rule-{place}"):
+            removable = len(slots) > 1 and visible("rule")
+            slots[slot] = _card(view, slot, slots[slot], on_surface=on_surface, removable=removable)
+    if len(slots) < VIEWS[view].optimizers and visible("rule"):
+        st.button("Add a run", icon=":material/add:", key=f"{view} add", on_click=_add, args=(view,), width="stretch")
+    return tuple(slots.values())
+
+
+def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, removable: bool) -> Stepper:
+    prefix = f"{view}.opt{slot}"
+    rule_column, more_column, remove_column = st.columns([5, 1, 1], gap="small", vertical_alignment="center")
+    with rule_column:
+        rule = rule_choice(prefix, before, f"Rule of run {slot}", hide_label=True)
+    extended = any(visible(one) for one in settings(rule) if one != "lr")
+    more = None
+    if extended:
+        more = more_column.popover(
+            f"Settings of run {slot}", icon=":material/tune:", type="tertiary", key=f"{prefix} more", on_change="rerun"
+        )
+    if more is not None and more.open:  # a closed one draws nothing: with four runs that halves the widgets on the page
+        with more:
+            values = rule_settings(prefix, rule, on_surface=on_surface)
+            extras = around(prefix, before)
+    else:
+        values, extras = unopened(before, rule)
+    if removable:
+        remove_column.button(
+            f"Remove run {slot}",
+            icon=":material/close:",
+            key=f"{prefix} remove",
+            type="tertiary",
+            on_click=_remove,
+            args=(view, slot),
+        )
+    return built(rule, {"lr": step_size(prefix, rule)} | values, extras, before)
+
+
+def _add(view: str) -> None:
+    slots = st.session_state[f"{view}.slots"]
+    slots[max(slots) + 1] = OPTIMIZERS["gd"]()
+
+
+def _remove(view: str, slot: int) -> None:
+    del st.session_state[f"{view}.slots"][slot]

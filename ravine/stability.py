@@ -1,0 +1,108 @@
+"""How close to instability a run is: what is measured against which threshold, and when it is first reached."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from optimizers import PROBES, Trajectory
+from ravine.experiment import Experiment
+from ravine.overlay import Run
+
+_SHARPNESS, _SCALED, _BATCH = "sharpness", "preconditioned_sharpness", "batch_sharpness"
+GAUGED = (_SHARPNESS, _SCALED, _BATCH)
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """One kind of sharpness at the steps at which it was measured, and the threshold there, where the rule has one."""
+
+    name: str  # of the probe
+    step: Tensor  # (m,)
+    value: Tensor  # (m,), float64
+    limit: Tensor | None  # (m,), float64
+    text: str  # the threshold as people write it
+
+    @property
+    def crossing(self) -> int | None:
+        """Where in `step` the threshold is first reached."""
+        if self.limit is None or not bool((self.value >= self.limit).any()):
+            return None
+        return int((self.value >= self.limit).int().argmax())
+
+    @property
+    def late(self) -> float:
+        """Sharpness over threshold, averaged over the last 30 % of the measurements."""
+        assert self.limit is not None
+        last = max(1, math.ceil(0.3 * len(self.value)))
+        return float((self.value[-last:] / self.limit[-last:]).mean())
+
+    @property
+    def called(self) -> str:
+        return PROBES[self.name].label.lower()
+
+
+def probes_of(experiment: Experiment, run: Run) -> tuple[str, ...]:
+    """What is measured along a run: the sharpness that its rule answers to, and what was chosen and can be measured."""
+    names = [_SHARPNESS]
+    if run.optimizer.preconditioned_thresholds(1) is not None:
+        names.append(_SCALED)
+    if run.batch_size:
+        names.append(_BATCH)
+    chosen = [name for name in experiment.probes if not PROBES[name]().refusal(run.landscape, run.optimizer)]
+    return tuple(dict.fromkeys([*names, *chosen]))
+
+
+def gauges(experiment: Experiment, run: Run, path: Trajectory) -> dict[str, Gauge]:
+    """Each kind of sharpness that was measured along a run, by the name of its probe."""
+    rule = run.optimizer.rule
+    steps = experiment.steps + 1
+    plain = run.optimizer.thresholds(steps), rule.threshold_text
+    limits = {
+        _SHARPNESS: plain,
+        _BATCH: plain,
+        _SCALED: (run.optimizer.preconditioned_thresholds(steps), rule.scaled_threshold),
+    }
+    found = {}
+    for name in GAUGED:
+        if name not in path.probes:
+            continue
+        values = path.probes[name].cpu().double()
+        seen = ~torch.isnan(values)
+        limit, text = limits[name]
+        known = None if limit is None else torch.tensor(limit, dtype=torch.float64)[path.step[seen]]
+        found[name] = Gauge(name, path.step[seen], values[seen], known, text)
+    return found
+
+
+def telling(found: dict[str, Gauge]) -> Gauge | None:
+    """The gauge that says when a run is unstable: of its batches, or else of the full loss, as the rule feels it."""
+    for name in (_BATCH, _SHARPNESS, _SCALED):
+        if name in found and found[name].limit is not None:
+            return found[name]
+    return None
+
+
+def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
+    """One run in words."""
+    died = int(path.diverged_at)
+    if died >= 0:
+        return f"The run diverged at step {died}."
+    gauge = telling(gauges(experiment, run, path))
+    if gauge is None or gauge.limit is None:
+        return f"{run.optimizer.title} has no fixed threshold for the plain sharpness."
+    if not len(gauge.value):
+        return "Nothing has been measured yet."
+    first = gauge.crossing
+    if first is None:
+        return (
+            f"The {gauge.called} has reached {float(gauge.value.max()):.3g} so far, below {gauge.text} = "
+            f"{float(gauge.limit[-1]):.4g}."
+        )
+    return (
+        f"The {gauge.called} reaches {gauge.text} = {float(gauge.limit[first]):.4g} at step {int(gauge.step[first])}; over "
+        f"the last 30 % of the measurements it averages {gauge.late:.2f} times that."
+    )
