@@ -138,7 +138,7 @@ def experiments(draw, view, landscape=None, rule=None):
     rules = tuple(draw(instances(kind)) for kind in kinds)
     if view == "sweep":
         own |= draw(sweeps(place, rules[0]))
-        own["steps"] = 1 + own["steps"] % max(1, LIMITS.work // (25 * place.dim))
+        own["steps"] = 1 + (own["steps"] - 1) % max(1, LIMITS.work // (25 * place.dim))
     if "batch_size" in VIEWS[view].keys:
         own["batch_size"] = draw(st.integers(0, place.samples or 0))
     experiment = Experiment(landscape=place, optimizers=rules, start=start, view=view, **own)
