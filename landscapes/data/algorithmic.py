@@ -41,7 +41,7 @@ SPARSE_PARITY = Source(
     _sparse_parity, lambda: 1000,
 )  # fmt: skip
 MODULAR_ADDITION = Source(
-    "modular_addition", f"All pairs of numbers below {PRIME}, added modulo {PRIME}; hold some out to see grokking.",
+    "modular_addition", f"All pairs of numbers below {PRIME}, added modulo {PRIME}; hold most out to look for grokking.",
     "Power et al. 2022, arXiv:2201.02177", (2, PRIME), PRIME, True, _modular_addition, lambda: PRIME**2,
 )  # fmt: skip
 ADDING = Source(

@@ -66,7 +66,7 @@ class CNN(Convolutional):
     """Stages of one convolution and pooling each, and a last layer on all places of the last stage."""
 
     name, label = "cnn", "Convolutional network"
-    reads = "Filters shared over the image: fewer weights than a perceptron needs, and sharper directions among them."
+    reads = "Filters shared over the image: far fewer weights than a perceptron has."
     reference = "LeCun et al. 1998, Proc. IEEE 86"
     equation = r"\frac{1}{n}\sum_i \ell(W_L h_i + b_L,\; y_i),\quad h \leftarrow \mathrm{pool}\;\phi(W_k \ast h + b_k)"
     pool: str = setting("average", choices=("average", "max"), label="Pooling", help="What is kept of 2 x 2 places.")
@@ -110,7 +110,7 @@ class ResidualCNN(Convolutional):
     """
 
     name, label = "residual_cnn", "Residual convolutional network"
-    reads = "The contrast of Li et al. 2018: with skip connections the slice is smooth, without them it turns chaotic with depth."
+    reads = "The contrast of Li et al. 2018: the slice of a deep network with its skip connections, and without."
     reference = "He et al. 2016, arXiv:1512.03385; Li et al. 2018, arXiv:1712.09913"
     equation = (
         r"\frac{1}{n}\sum_i \ell(W_L \bar h_i + b_L,\; y_i),\quad "

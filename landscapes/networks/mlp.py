@@ -128,7 +128,7 @@ class ResidualMLP(Network):
     """
 
     name, label = "residual_mlp", "Residual perceptron"
-    reads = "Take the skip connections away and compare: the slice roughens, and deep networks stop learning."
+    reads = "Take the skip connections away and compare: at twelve blocks, nothing is learned any longer."
     reference = "He et al. 2016, arXiv:1512.03385; Li et al. 2018, arXiv:1712.09913"
     equation = (
         r"\frac{1}{n}\sum_i \ell(W_L h_i + b_L,\; y_i),\quad "

@@ -69,7 +69,7 @@ class RNN(Recurrent):
     """h_t = phi(Wx x_t + Wh h_{t-1} + b)."""
 
     name, label = "rnn", "Recurrent network"
-    reads = "Gradients through many steps vanish or explode: plateaus, then cliffs."
+    reads = "Gradients through many steps vanish or explode: the longer the sequence, the harder it is to learn."
     reference = "Elman 1990, Cognitive Science 14; Bengio et al. 1994, IEEE Trans. Neural Netw. 5"
     equation = r"\frac{1}{n}\sum_i \ell(V h_T + c,\; y_i),\quad h_t = \phi(W_x x_t + W_h h_{t-1} + b)"
     activation: str = nonlinearity("tanh")
@@ -86,7 +86,7 @@ class LSTM(Recurrent):
     """
 
     name, label = "lstm", "Long short-term memory"
-    reads = "Gates keep what matters over many steps, and the loss falls where a plain recurrent network waits."
+    reads = "Gates decide what is kept over many steps: the remedy for gradients that vanish."
     reference = "Hochreiter and Schmidhuber 1997, Neural Comput. 9"
     gates: ClassVar[int] = 4
     equation = (

@@ -28,9 +28,7 @@ class Transformer(Network):
     form: ClassVar[str] = "sequence"
 
     name, label = "transformer", "One-layer transformer"
-    reads = (
-        "On modular addition, with some pairs held out and weight decay, it memorizes first and generalizes much later."
-    )
+    reads = "On modular addition with most pairs held out, it knows the others by heart long before it has the rule, if ever."
     reference = "Vaswani et al. 2017, arXiv:1706.03762; Nanda et al. 2023, arXiv:2301.05217"
     equation = (
         r"\frac{1}{n}\sum_i \ell\left(U\left(h_i + W_2\,\phi(W_1 h_i + b_1) + b_2\right) + c,\; y_i\right),\quad "

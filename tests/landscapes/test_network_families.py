@@ -372,6 +372,20 @@ def test_skip_connections_have_no_weights_and_make_the_difference(kind):
     assert float(off.outputs(flat, inputs).std(0).max()) < 1e-12
 
 
+def test_without_skip_connections_a_deep_network_stops_learning():
+    """The claim of its description, on 12 blocks; a single block learns without them."""
+    losses = {}
+    for blocks, skip in ((12, True), (12, False), (1, False)):
+        land = ResidualMLP(blocks=blocks, skip=skip, subset=50)
+        params = land.start(dtype=torch.float32)[0]
+        for _ in range(60):
+            params = params - 0.05 * land.grad(params)
+        losses[blocks, skip] = float(land.loss(params))
+    assert losses[12, True] < 0.5 * math.log(10)
+    assert losses[12, False] > 0.95 * math.log(10)  # as good as ten equal outputs
+    assert losses[1, False] < 0.9 * math.log(10)
+
+
 # Starts
 
 
