@@ -29,6 +29,7 @@ _ARMIJO = 1e-4  # Nocedal and Wright 2006, Numerical Optimization, ch. 3
 _DOG_START = 1e-6  # relative to 1 + |w0|
 _TOLERANCE = 3e-3  # residual of an eigenvalue, whose error is of the order of its square
 _QUADRATIC = 1e-6  # relative change of the sharpness over a length of `reach` that counts as none
+_CLOSE = 1.1  # times the threshold: what rules with momentum are seen to come back from
 CATAPULT = (
     2.0  # times the threshold: up to 4/lambda wide networks come down where it is flatter (Lewkowycz et al. 2020)
 )
@@ -81,12 +82,13 @@ class Study:
 
 
 def outlook(here: dict[str, float]) -> str:
-    """What the next steps will do along the steepest direction: one of smooth, damped, edge, diverges, unknown.
+    """What the next steps will do along the steepest direction: one of smooth, damped, edge, risky, diverges, unknown.
 
     Below its threshold a rule converges on a quadratic: without turning round below half of it ("smooth", for gradient
     descent), else in a damped oscillation. Above it the oscillation grows, which ends well only where the sharpness falls
     as one moves along its eigenvector, or where a growing gradient enlarges the rule's preconditioner: self-stabilization
     (Damian et al. 2023, arXiv:2209.15594; Cohen et al. 2022, arXiv:2207.14484). Beyond twice the threshold even that fails.
+    With momentum it is known to work close above the threshold only: farther up the run is at risk.
     """
     if not here or not math.isfinite(here["threshold"]) or not math.isfinite(here["sharpness"]):
         return "unknown"
@@ -96,7 +98,10 @@ def outlook(here: dict[str, float]) -> str:
     if here["scaled"]:
         return "edge"
     bends = here["sharpness_slope"] * here["reach"] > _QUADRATIC * abs(here["sharpness"])
-    return "edge" if bends and ratio <= CATAPULT else "diverges"
+    if not bends or ratio > CATAPULT:
+        return "diverges"
+    momentum = here["threshold"] * here["lr"] > 2 * (1 + 1e-6)  # plain descent has 2, or less with weight decay
+    return "risky" if momentum and ratio > _CLOSE else "edge"
 
 
 def study(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, steps: int = 100, at: int = 0, seed: int = 0,

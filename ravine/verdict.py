@@ -65,6 +65,8 @@ def _outlook(study: Study, stepper: Stepper) -> str:
                 f"self-stabilizes where the sharpness is back at {_short(here['threshold'])}"
                 + (f", with swings of about {_short(amplitude)} along it." if (amplitude := _swing(here)) else ".")
             )
+    if outlook == "risky":
+        return f"{times}: with momentum the oscillation may grow faster than the curvature falls; expect the run to diverge."
     if ratio > 2:
         return f"{times}: expect divergence; beyond twice the stable step not even a catapult to a flatter place helps."
     return f"{times}, and the curvature does not change along it, as on a quadratic: expect divergence."

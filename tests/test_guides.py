@@ -38,7 +38,7 @@ def test_the_notebook_runs_and_finds_the_step_size(
     assert names["ratio"] > 1  # the step size was too large from the start ...
     assert not names["bad"] < 1e3  # ... and the run exploded
     assert names["good"] < 0.05  # at a fifth of the stable one it learns
-    assert names["look"].outlook == "diverges"
+    assert names["look"].outlook == "risky"
     assert len(names["figure"].data) >= 3
     assert "diverge" in capsys.readouterr().out
 

@@ -70,6 +70,13 @@ def test_momentum_has_its_own_threshold(rule):
         assert (end < began) == (outlook == "damped")
 
 
+@pytest.mark.parametrize(("factor", "outlook"), [(0.9, "damped"), (1.05, "edge"), (1.4, "risky"), (2.1, "diverges")])
+def test_above_its_threshold_momentum_is_not_promised_a_catapult(factor, outlook):
+    start, share = catapult(1.0)  # 1 / sharpness
+    rule = OPTIMIZERS["heavy_ball"](lr=factor * 2 * 1.9 * share, momentum=0.9)
+    assert study(SADDLE, rule, start, steps=1, at=0).outlook == outlook
+
+
 def test_adam_feels_the_preconditioned_sharpness_and_does_not_diverge_above_its_threshold():
     start = torch.tensor([1e-3, 1e-3], dtype=torch.float64)
     look = study(BOWL, OPTIMIZERS["adam"](lr=0.1), start, steps=300, at=0)
