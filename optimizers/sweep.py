@@ -191,7 +191,8 @@ def _chunks(axes: Mapping[str, Tensor], size: int) -> Iterator[tuple[Tensor, dic
         [*range(n)] if name in _APART else [slice(None)] for name, n in zip(axes, shape, strict=True)
     ]
     for apart in itertools.product(*kept):
-        for own in cells[apart].flatten().split(size):
+        runs = cells[apart].flatten()
+        for own in runs.split(-(-len(runs) // max(1, round(len(runs) / size)))):  # even parts, of about `size`
             places = torch.unravel_index(own, shape)
             rows = {
                 name: values[place.to(values.device)]
