@@ -80,11 +80,6 @@ def _start(experiment: Experiment) -> None:
         st.error(str(full), icon=":material/hourglass:")
 
 
-def _summed(sentences: list[str]) -> str:
-    """All of them where they are few."""
-    return " ".join(sentences) if len(sentences) <= 2 else f"All {len(sentences)} runs are done."
-
-
 def _status(experiment: Experiment, job: Job | None, active: bool) -> None:
     """One row of constant height: what is going on, and the button that fits."""
     text, button = st.columns([5, 1], gap="medium", vertical_alignment="center")
@@ -114,7 +109,7 @@ def _status(experiment: Experiment, job: Job | None, active: bool) -> None:
         kept = f" What it had computed stays ({job.result.phase})." if job.result is not None else ""
         text.info(f"Cancelled.{kept}", icon=":material/stop:")
     elif job.result is not None:
-        text.success(_summed(job.result.sentences()), icon=":material/check:")
+        text.success(job.result.summary(), icon=":material/check:")
     label = "Run" if job is None or job.state in (CANCELLED, FAILED) else "Done"
     button.button(
         label, icon=":material/play_arrow:" if label == "Run" else ":material/check:", type="primary", width="stretch",

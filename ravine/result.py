@@ -145,6 +145,12 @@ class Result:
                     np.lib.format.write_array(file, array, allow_pickle=False)
         return buffer.getvalue()
 
+    def summary(self) -> str:
+        """The sentences in one breath; where runs are many, what they have in common."""
+        if len(self.others) < 2:
+            return " ".join(self.sentences())
+        return stability.summary(self.experiment, self.paths)
+
     def sentences(self) -> list[str]:
         """The result in plain words."""
         match self.experiment.view:

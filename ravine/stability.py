@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,3 +107,11 @@ def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
         f"The {gauge.called} reaches {gauge.text} = {float(gauge.limit[first]):.4g} at step {int(gauge.step[first])}; over "
         f"the last 30 % of the measurements it averages {gauge.late:.2f} times that."
     )
+
+
+def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
+    """Many runs in one sentence."""
+    told = [telling(gauges(experiment, run, path)) for run, path in zip(experiment.runs, paths, strict=True)]
+    reached = sum(one is not None and one.crossing is not None for one in told)
+    died = sum(int(path.diverged_at) >= 0 for path in paths)
+    return f"{reached} of {len(paths)} runs reach their threshold" + (f", and {died} diverged." if died else ".")

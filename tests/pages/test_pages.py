@@ -117,7 +117,7 @@ def test_a_link_opens_on_its_run(view):
         assert job.state == DONE
         assert job.result.complete
         assert len(app.error) == 0
-        assert " ".join(compute(experiment).sentences()) in [one.value for one in app.success]
+        assert compute(experiment).summary() in [one.value for one in app.success]
     assert app.get("bidi_component")
 
 

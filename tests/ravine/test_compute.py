@@ -516,6 +516,14 @@ def test_runs_laid_over_each_other_are_those_of_single_links(changes):
     assert len(result.sentences()) == len(experiment.runs)
 
 
+def test_many_runs_in_one_sentence():
+    wild = OPTIMIZERS["gd"](lr=1e4, weight_decay=100.0)
+    rules = (OPTIMIZERS["gd"](lr=1e-3), OPTIMIZERS["gd"](lr=5.0), wild)
+    result = compute(network(optimizers=rules, steps=40))
+    assert result.summary() == "2 of 3 runs reach their threshold, and 1 diverged."
+    assert compute(network()).summary() == compute(network()).sentences()[0]
+
+
 def test_overlaid_runs_grow_together():
     results = list(computing(network(vary="land.hidden", across="3,4,5", steps=60, flow=True)))
     assert [one.complete for one in results] == [False] * (len(results) - 1) + [True]
