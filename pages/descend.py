@@ -20,7 +20,7 @@ from ravine import Experiment, Result
 from ravine.basins import NAMED, Basins, basins
 from ravine.experiment import offered
 from ravine.outcome import MEANING, OUTCOMES, outcome
-from ravine.picture import BASIN_COLORS, descend_view, number, surface_field
+from ravine.picture import BASIN_COLORS, colors_of, descend_view, number, surface_field
 from ravine.surroundings import ASPECTS
 
 VIEW = "descend"
@@ -126,6 +126,7 @@ def laboratory(surface: Surface, field: str, heavy: bytes, machine: dict[str, An
     except ValueError as refusal:
         st.error(str(refusal))
         experiment = before
+    st.html(f"<style>{card_colors(experiment)}</style>")
     result = services.result(experiment)
     with question:
         hidden = to_predict(result)
@@ -183,6 +184,12 @@ def extras(experiment: Experiment) -> tuple[Sequence[str], Basins | None]:
     died = int((found.group < 0).sum())
     right.markdown("<br>".join(said + ([f"× {died} diverge"] if died else [])), unsafe_allow_html=True)
     return wanted, found
+
+
+def card_colors(experiment: Experiment) -> str:
+    """The color of its path for each run's card, as styles."""
+    colors = enumerate(colors_of(experiment.optimizers))
+    return "".join(f".st-key-run-{place} {{ border-left-color: {color}; }}" for place, color in colors)
 
 
 def start_controls(start: tuple[float, float]) -> None:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from plotly.colors import get_colorscale, sample_colorscale
 
 from landscapes import Surface
-from ravine.picture import COLORS, Floats, number, surface_grid
+from ravine.picture import Floats, colors_of, number, surface_grid
 from ravine.result import Result
 
 FRAMES = 60
@@ -23,6 +23,7 @@ def gif(result: Result) -> bytes:
     surface, path = result.experiment.landscape, result.trajectory
     if not isinstance(surface, Surface):
         raise ValueError("Only paths on a surface play as a GIF.")
+    colors = colors_of(result.experiment.optimizers)
     plain = ground(surface, SIZE, STRIP)
     points = pixels(surface, path.params.double().cpu().numpy(), SIZE)  # (R, N, 2)
     rows = np.unique(np.linspace(0, len(points) - 1, FRAMES).round().astype(int))
@@ -30,17 +31,17 @@ def gif(result: Result) -> bytes:
     for row in rows:
         picture = plain.copy()
         draw = ImageDraw.Draw(picture)
-        for index, color in enumerate(COLORS[: points.shape[1]]):
+        for index, color in enumerate(colors):
             trail = [tuple(point) for point in points[: row + 1, index].tolist()]
             if len(trail) > 1:
                 draw.line(trail, fill="#ffffff", width=4, joint="curve")
                 draw.line(trail, fill=color, width=2, joint="curve")
-        for index, color in enumerate(COLORS[: points.shape[1]]):
+        for index, color in enumerate(colors):
             x, y = points[row, index]
             draw.ellipse((x - 6, y - 6, x + 6, y + 6), fill=color, outline="#ffffff", width=2)
         draw.rectangle((0, SIZE[1], SIZE[0], SIZE[1] + STRIP), fill="#ffffff")
         words = [f"step {int(path.step[row])}"] + [f"{number(float(loss))}" for loss in path.loss[row]]
-        for place, (word, color) in enumerate(zip(words, ("#000000", *COLORS), strict=False)):
+        for place, (word, color) in enumerate(zip(words, ("#000000", *colors), strict=True)):
             draw.text((10 + 130 * place, SIZE[1] + 6), word, fill=color, font=ImageFont.load_default(16))
         frames.append(picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=128))
     buffer = io.BytesIO()

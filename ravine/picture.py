@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from landscapes import Plane, Surface
-from optimizers import Stepper, Trajectory
+from optimizers import OPTIMIZERS, Stepper, Trajectory
 from ravine.experiment import Experiment
 from ravine.surroundings import largest_curvature, surroundings
 
@@ -104,7 +104,7 @@ def descend_view(
         axis, rows, wanted, basins = axis[:1], rows[:1], (), None
     around = surroundings(result, wanted)
     runs, blocks = [], []
-    for index, (rule, color) in enumerate(zip(experiment.optimizers, COLORS, strict=False)):
+    for index, (rule, color) in enumerate(zip(experiment.optimizers, colors_of(experiment.optimizers), strict=True)):
         own = rows[:, index]
         runs.append(_run(rule, color, int(path.diverged_at[index]), path.params[-1, index]))
         if only_start:
@@ -156,6 +156,16 @@ def slice_view(result: Result, field: str) -> bytes:
     run = _run(rule, COLORS[0], int(path.diverged_at), coordinates[-1])
     blocks = [coordinates[:, 0], coordinates[:, 1], loss, distance / furthest, path.grad_norm[kept]]
     return _view(result.experiment, field, path.params_step, [run], blocks, fade=True)
+
+
+def colors_of(steppers: Sequence[Stepper]) -> tuple[str, ...]:
+    """A color for each run: a rule has its own on every page, unless a run before it has taken that one."""
+    order, taken = list(OPTIMIZERS), []
+    for stepper in steppers:
+        first = order.index(stepper.rule.name)
+        wished = [COLORS[(first + further) % len(COLORS)] for further in range(len(COLORS))]
+        taken.append(next((color for color in wished if color not in taken), wished[0]))
+    return tuple(taken)
 
 
 def is_surface_view(experiment: Experiment) -> bool:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from landscapes import Surface
 from ravine.movie import ground, pixels
-from ravine.picture import COLORS, Floats
+from ravine.picture import COLORS, Floats, colors_of
 from ravine.result import Result
 
 SIZE = (360, 240)
@@ -23,7 +23,7 @@ def thumbnail(result: Result) -> bytes:
     if isinstance(surface, Surface):
         picture = ground(surface, size)
         points = pixels(surface, path.params.double().cpu().numpy(), size)
-        for index, color in enumerate(COLORS[: points.shape[1]]):
+        for index, color in enumerate(colors_of(result.experiment.optimizers)):
             _line(picture, points[:, index], color)
     else:
         picture = Image.new("RGB", size, "#f4f4f2")

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from landscapes import Surface
 from ravine.figures.parts import finished, frame, ground, lift, scaled
-from ravine.picture import COLORS, number, surface_grid
+from ravine.picture import colors_of, number, surface_grid
 
 if TYPE_CHECKING:  # Result.figure calls this package
     from ravine.result import Result
@@ -25,7 +25,7 @@ def descend(result: Result) -> go.Figure:
     kinds = [[{"type": "scene" if three else "xy"}, {"type": "xy"}]]
     figure = make_subplots(rows=1, cols=2, column_widths=[0.62, 0.38], horizontal_spacing=0.16, specs=kinds)
     ground(figure, x, y, z, height, ticks, three=three, bar=0.585)
-    for index, (rule, color) in enumerate(zip(experiment.optimizers, COLORS, strict=False)):
+    for index, (rule, color) in enumerate(zip(experiment.optimizers, colors_of(experiment.optimizers), strict=True)):
         points = path.params[:, index].cpu().numpy()
         name = f"{rule.title}, η = {number(float(rule.rule.lr))}"
         line = {"color": color, "width": 5 if three else 2.5}

@@ -12,7 +12,7 @@ from optimizers import OPTIMIZERS
 from ravine import Experiment, compute, computing
 from ravine.axis import Axis
 from ravine.experiment import MODES, OUTCOMES, VIEWS
-from ravine.picture import COLORS, surface_grid
+from ravine.picture import colors_of, surface_grid
 
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
 
@@ -223,7 +223,7 @@ def test_paths_are_the_results_numbers(mode):
         np.testing.assert_array_equal(curves[index].x, path.step.numpy())
         np.testing.assert_array_equal(curves[index].y, path.loss[:, index].numpy())
         assert rule.label in drawn[index].name
-        assert drawn[index].line.color == curves[index].line.color == COLORS[index]
+        assert drawn[index].line.color == curves[index].line.color == colors_of(result.experiment.optimizers)[index]
 
 
 def test_paths_lie_on_the_drawn_surface():

@@ -13,7 +13,17 @@ from landscapes import LANDSCAPES, MLP, Formula, Plane, Surface
 from optimizers import OPTIMIZERS
 from ravine import Experiment, compute, computing
 from ravine.limits import LIMITS
-from ravine.picture import COLORS, GRID, descend_view, number, plane_field, slice_view, surface_field, surface_grid
+from ravine.picture import (
+    COLORS,
+    GRID,
+    colors_of,
+    descend_view,
+    number,
+    plane_field,
+    slice_view,
+    surface_field,
+    surface_grid,
+)
 
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
 SURFACES = [kind for kind in LANDSCAPES.values() if issubclass(kind, Surface)]
@@ -174,7 +184,7 @@ def test_paths_are_the_results_numbers(dtype):
         np.testing.assert_array_equal(blocks[index, 1], single(path.params[:, index, 1]))
         np.testing.assert_array_equal(blocks[index, 2], single(path.loss[:, index]))
         assert run["label"] == rule.label
-        assert run["color"] == COLORS[index]
+        assert run["color"] == colors_of(rules)[index]
         assert float(run["detail"].rpartition(" ")[2]) == rule.lr
 
 
@@ -234,3 +244,15 @@ def test_numbers_are_short_and_true(value):
     text = number(value)
     assert len(text) <= 11
     assert float(text) == pytest.approx(value, rel=6e-4)
+
+
+def test_a_rule_keeps_its_color_and_no_two_runs_share_one():
+    alone = {name: colors_of([kind()])[0] for name, kind in OPTIMIZERS.items()}
+    assert set(alone.values()) == set(COLORS)
+    for name, kind in OPTIMIZERS.items():
+        for other in (OPTIMIZERS["gd"], OPTIMIZERS["adam"]):
+            assert colors_of([kind(), other()])[0] == alone[name]  # whatever stands beside it
+            assert len(set(colors_of([kind(), other(), kind(), other()]))) == 4
+    # Whoever does not clash keeps it in any place.
+    first, second = OPTIMIZERS["gd"](), OPTIMIZERS["heavy_ball"]()
+    assert colors_of([first, second]) == colors_of([second, first])[::-1]
