@@ -12,7 +12,7 @@ from optimizers import OPTIMIZERS
 from ravine import Experiment, compute, computing
 from ravine.axis import Axis
 from ravine.experiment import MODES, OUTCOMES, VIEWS
-from ravine.picture import colors_of, surface_grid
+from ravine.picture import COLORS, colors_of, surface_grid
 
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
 
