@@ -7,7 +7,7 @@ Approximation Theory and Approximation Practice, ch. 2-5).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -100,6 +100,18 @@ def interpolant(window: Window, grid: Tensor, per_axis: int, checks: Tensor, exa
 
 def _worst(error: Tensor) -> float:
     return float(error.abs().max())
+
+
+def recalled(known: Sequence[Interpolant], points: Tensor) -> Tensor:
+    """Values (k,) at points (k, 2) from the most exact of the interpolants that reach there; NaN where none does."""
+    values = torch.full((len(points),), torch.nan, dtype=torch.float64)
+    for one in sorted(known, key=lambda one: one.error):
+        (a, b), (c, d) = one.window
+        x, y = points.unbind(-1)
+        inside = values.isnan() & (x >= a) & (x <= b) & (y >= c) & (y <= d)
+        if inside.any():
+            values[inside] = one.at(points[inside])
+    return values
 
 
 def placed(unit: Tensor, window: Window) -> Tensor:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes.curvature import top_eigenpairs
+from landscapes.curvature import eigenpairs, top_eigenpairs
 from landscapes.landscape import Landscape
 from landscapes.pieces import Piece
 from landscapes.supervised import OBJECTIVES, Supervised
@@ -67,6 +67,18 @@ def _sharpness(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPl
     )
 
 
+def _nonconvexity(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
+    """Both ends of the spectrum by Lanczos, the lower one as the upper of the negated Hessian."""
+
+    def ratio(params: Tensor) -> Tensor:
+        operator = landscape.hessian_operator(params)
+        high = eigenpairs(operator, params, tol=1e-2).values[..., 0]
+        low = eigenpairs(lambda vectors: -operator(vectors), params, tol=1e-2).values[..., 0]
+        return (low / high).abs()
+
+    return landscape.on_plane_of(ratio, center, directions)
+
+
 QUANTITIES: dict[str, Quantity] = {
     one.name: one
     for one in (
@@ -85,6 +97,14 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("grad_norm", "Gradient norm", "How steep the loss is: zero at minima and saddles.", _grad_norm),
         Quantity(
             "sharpness", "Sharpness", "The largest eigenvalue of the Hessian at each point.", _sharpness, costly=True
+        ),
+        Quantity(
+            "nonconvexity",
+            "Non-convexity",
+            "|λ_min / λ_max| of the Hessian at each point: near zero, the loss is close to convex there (Li et al. 2018, "
+            "arXiv:1712.09913).",
+            _nonconvexity,
+            costly=True,
         ),
     )
 }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from landscapes.directions import normalize, random_directions
-from landscapes.interpolation import LEVELS, Window, held_out, interpolant, levels
+from landscapes.interpolation import LEVELS, Interpolant, Window, held_out, interpolant, levels, recalled
 from landscapes.landscape import Landscape
 from landscapes.pieces import Shelf, pieces
 from landscapes.quantities import OnPlaneOf
@@ -30,6 +30,9 @@ class Plane:
     error: float = 0.0  # |loss - exact loss| as verified at points held out; 0 where every value was computed
     log: bool = False  # is `error` that of the natural logarithm of the loss?
     evaluations: int = 0  # of the loss, spent
+    model: Interpolant | None = field(
+        default=None, compare=False, repr=False
+    )  # of `loss`, or with `log` of its logarithm
 
     @property
     def window(self) -> Window:
@@ -99,13 +102,15 @@ def slicing(
     window: Window | None = None,
     tolerance: float | None = None,
     log: bool = False,
+    known: Sequence[Interpolant] = (),
     executor: Executor | None = None,
     shelf: Shelf | None = None,
 ) -> Iterator[Plane]:
     """`slice_2d` as it grows: yields the plane after each row, from the centre outwards. Stop pulling to cancel.
 
     With a tolerance it yields the whole plane, more and more exact. The work is spread over `executor` where one is given;
-    values do not depend on it. What is finished is kept on `shelf` and not computed again.
+    values do not depend on it. What is finished is kept on `shelf` and not computed again. `known` are the models of other
+    windows of the same plane: where they reach, they are believed and not evaluated, but for the points held out.
     """
     if tolerance is not None and not tolerance > 0:
         raise ValueError(
@@ -117,9 +122,10 @@ def slicing(
     survey = _Survey(OnPlaneOf(quantity, landscape, plane.center, plane.directions), executor, shelf)
     if tolerance is not None:
         size = max(_PIECE, landscape.chunk(plane.center))
-        plane, settled = yield from _interpolating(survey, replace(plane, log=log), tolerance, size)
-        if settled:
-            return
+        for believed in [known, ()] if known else [()]:
+            plane, settled = yield from _interpolating(survey, replace(plane, log=log), tolerance, size, believed)
+            if settled:
+                return
     yield from _row_by_row(survey, plane)
 
 
@@ -139,30 +145,34 @@ class _Survey:
 
 
 def _interpolating(
-    survey: _Survey, plane: Plane, tolerance: float, size: int
+    survey: _Survey, plane: Plane, tolerance: float, size: int, known: Sequence[Interpolant]
 ) -> Generator[Plane, None, tuple[Plane, bool]]:
     """Yields the plane as it stands after every piece of work; returns it, and whether its error is within the tolerance."""
     checks = held_out(plane.window)
     exact = torch.empty(0, dtype=torch.float64)
     grid = torch.full((LEVELS[-1], LEVELS[-1]), torch.nan, dtype=torch.float64)
     for per_axis, points, places in levels(plane.window, plane.loss.numel()):
-        if not len(exact):
-            points = torch.cat([checks, points])
-        values = torch.empty(len(points), dtype=torch.float64)
-        for part, found in survey(points.split(size)):
-            values[part * size : part * size + len(found)] = found
-            plane = replace(plane, evaluations=plane.evaluations + len(found))
+        values = recalled(known, points)
+        asked = values.isnan().nonzero().flatten()
+        wanted = points[asked] if len(exact) else torch.cat([checks, points[asked]])
+        found = torch.empty(len(wanted), dtype=torch.float64)
+        for part, some in survey(wanted.split(size)):
+            found[part * size : part * size + len(some)] = some
+            plane = replace(plane, evaluations=plane.evaluations + len(some))
             yield plane
         if plane.log:
-            values = values.log()
-        if not torch.isfinite(values).all():  # no polynomial: every pixel must be seen
+            found = found.log()
+        if not torch.isfinite(found).all():  # no polynomial: every pixel must be seen
             return plane, False
         if not len(exact):
-            exact, values = values.split([len(checks), len(places)])
+            exact, found = found.split([len(checks), len(asked)])
+        values[asked] = found
         grid[places[:, 0], places[:, 1]] = values
         model = interpolant(plane.window, grid, per_axis, checks, exact)
         drawn = model(plane.alpha.double().cpu(), plane.beta.double().cpu())
-        plane = replace(plane, loss=(drawn.exp() if plane.log else drawn).to(plane.loss), error=model.error)
+        plane = replace(
+            plane, loss=(drawn.exp() if plane.log else drawn).to(plane.loss), error=model.error, model=model
+        )
         yield plane
         if model.error <= tolerance * model.spread:
             return plane, True
@@ -178,7 +188,7 @@ def _row_by_row(survey: _Survey, plane: Plane) -> Iterator[Plane]:
     for done, (index, values) in enumerate(survey(parts), start=1):
         loss[order[index]] = values.to(loss)
         plane = replace(plane, loss=loss.clone(), evaluations=plane.evaluations + columns)
-        yield replace(plane, error=0.0) if done == rows else plane
+        yield replace(plane, error=0.0, model=None) if done == rows else plane
 
 
 def _window(span: float, window: Window | None) -> Window:

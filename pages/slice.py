@@ -1,4 +1,4 @@
-"""The loss on a plane through the end of training, with the path projected onto it."""
+"""The loss, or another quantity, on a plane through the end of training, with the path projected onto it."""
 
 from __future__ import annotations
 
@@ -6,42 +6,103 @@ import dataclasses
 
 import streamlit as st
 
+from landscapes import QUANTITIES
 from pages import _components as components
+from pages import _services as services
+from pages._controls import own_controls, section
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
-from ravine import Result
+from ravine import Experiment, Result
 from ravine.experiment import training
+from ravine.figures.planes import difference
 from ravine.picture import plane_field, slice_view
+from ravine.reading import note
 
 VIEW = "slice"
+_MORE = (
+    "ignore_biases", "others", "beside", "scale", "clip", "exact", "tolerance", "look_alpha", "look_beta",
+)  # fmt: skip
 
 
 def draw(result: Result) -> None:
     """The plane, or as long as the network still trains, the training."""
-    if result.plane is None:
+    plane = result.plane
+    if plane is None:
         components.figure(
             f"{VIEW} figure", dataclasses.replace(result, experiment=training(result.experiment)).figure().to_json()
         )
         return
-    identity, packet = plane_field(result.plane)
-    components.field(f"{VIEW} field", packet)
-    components.canvas(
-        f"{VIEW} canvas",
-        slice_view(
-            dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, mode=experiment.mode)),
-            identity,
-        ),
-    )
-    download(result)
+    looks = {name: getattr(experiment, name) for name in ("mode", "drawing", "clip")}
+    result = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, **looks))
+    if result.experiment.drawing == "map" and not result.beside:
+        caption = result.captions[0]
+        label = QUANTITIES[result.experiment.quantity].label.lower()
+        identity, packet = plane_field(plane, result.experiment.scale, caption.names, label, result.experiment.clip)
+        components.field(f"{VIEW} field", packet)
+        components.canvas(f"{VIEW} canvas", slice_view(result, identity))
+    else:
+        components.figure(f"{VIEW} plane", result.figure().to_json())
+    st.caption(f"{note(plane).capitalize()}.")
+    if not result.complete:
+        return
+    _navigate()
+    kept = st.session_state.get(f"{VIEW} kept")
+    keep_column, data_column, _ = st.columns([2, 1, 3])
+    with data_column:
+        download(result)
+    keep_column.button(
+        "Keep for comparison", icon=":material/compare:", key=f"{VIEW} keep", on_click=_keep, args=(result,),
+        help="The next plane is then drawn beside this one, on the same scale, with the difference of the two.",
+    )  # fmt: skip
+    if kept is not None and kept.experiment.key != result.experiment.key:
+        components.figure(f"{VIEW} difference", difference(kept, result).to_json())
 
 
-experiment = network_controls(opened(VIEW), ("mode", "at", "span", "points", "normalize", "plane_seed"))
-show(VIEW, experiment)
-with st.sidebar:
-    share(experiment)
-st.markdown(
-    "The loss around the end of training, on the plane of two random directions. Filter-normalized: each filter of a "
-    "direction has the norm of the same filter of the network, so that pictures of different networks compare."
+def _keep(result: Result) -> None:
+    st.session_state[f"{VIEW} kept"] = result
+
+
+def _navigate() -> None:
+    """Buttons that zoom and pan: what the last picture knows of the new one is not computed again."""
+    moves = {
+        "Zoom in": (":material/zoom_in:", 0.5, 0, 0),
+        "Zoom out": (":material/zoom_out:", 2.0, 0, 0),
+        "Left": (":material/arrow_back:", 1.0, -1, 0),
+        "Right": (":material/arrow_forward:", 1.0, 1, 0),
+        "Up": (":material/arrow_upward:", 1.0, 0, 1),
+        "Down": (":material/arrow_downward:", 1.0, 0, -1),
+    }
+    for column, (name, (icon, factor, right, up)) in zip(st.columns(len(moves)), moves.items(), strict=True):
+        column.button(name, icon=icon, key=f"{VIEW} {name}", on_click=_move, args=(factor, right, up), width="stretch")
+
+
+def _move(factor: float, right: int, up: int) -> None:
+    """Half a picture to a side, or half or twice the width."""
+    shown: Experiment = st.session_state[f"{VIEW} shown"].experiment
+    span = min(100.0, max(1e-3, shown.span * factor))
+    look = (shown.look_alpha + right * shown.span, shown.look_beta + up * shown.span)
+    st.session_state[f"{VIEW}.span"] = span
+    for axis, value in zip(("alpha", "beta"), look, strict=True):
+        st.session_state[f"{VIEW}.look_{axis}"] = min(100.0, max(-100.0, value))
+
+
+opening = opened(VIEW)
+experiment = network_controls(
+    opening, ("drawing", "mode", "at", "plane", "quantity", "normalize", "plane_seed", "span", "points")
 )
-live(experiment, draw)
+with st.sidebar:
+    with section("More about the plane", ":material/layers:", _MORE):
+        more = own_controls(opening, _MORE)
+    try:
+        experiment = dataclasses.replace(experiment, **more)
+    except ValueError as refusal:
+        st.error(str(refusal))
+    share(experiment)
+show(VIEW, experiment)
+quantity = QUANTITIES[experiment.quantity]
+st.markdown(
+    f"**{quantity.label}** around the end of training, on a plane through it. {quantity.reads} Filter-normalized: each filter "
+    "of a random direction has the norm of the same filter of the network, so that pictures of different networks compare."
+)
+live(experiment, draw, eager=services.store().get(training(experiment)) is not None)

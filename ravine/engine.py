@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from landscapes import Landscape, Surface, slicing
+from landscapes import Landscape, Surface
 from optimizers import Trajectory, composed, layers, running, studying, sweeping, swept
 from optimizers.flow import GradientFlow
+from ravine import cuts
 from ravine.experiment import DTYPES, Experiment, training
 from ravine.overlay import Run
 from ravine.result import Result
@@ -23,6 +24,7 @@ from ravine.store import Store
 _REPORT_SECONDS = 0.3  # between two partial results
 _KEPT_NUMBERS = 5_000_000  # in the parameter vectors kept along the runs of a network, for projections
 _LEAST_KEPT = 20  # parameter vectors of a run, however long
+_WORK = 1000  # pieces that a slice and its training count as
 
 
 def compute(experiment: Experiment, *, store: Store | None = None, executor: Executor | None = None) -> Result:
@@ -32,30 +34,44 @@ def compute(experiment: Experiment, *, store: Store | None = None, executor: Exe
 
 
 def computing(
-    experiment: Experiment, *, store: Store | None = None, executor: Executor | None = None
+    experiment: Experiment,
+    *,
+    store: Store | None = None,
+    executor: Executor | None = None,
+    known: cuts.Known | None = None,
 ) -> Iterator[Result]:
     """`compute` as it grows: yields partial results and at last the complete one. Stop pulling to cancel.
 
     A slice first trains, or takes the finished training from the store; a map is first drawn at fewer points. `executor`
     (concurrent.futures) spreads the pieces of a slice or a sweep over its workers; the numbers do not depend on it. Pieces
-    are kept in the store as they finish, so that a computation that was cut off goes on where it was.
+    are kept in the store as they finish, so that a computation that was cut off goes on where it was. `known` lets a slice
+    believe what earlier slices of the same plane have found: then it agrees to within its stated error, not to the bit, and
+    is not stored.
     """
     found = store.get(experiment) if store is not None else None
     if found is not None:
         yield dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
         return
-    parted = {"slice": _slice, "sweep": _sweep}.get(experiment.view)
-    whole = _paths if isinstance(experiment.landscape, Surface) else _training
-    if experiment.view == "stepsize":
-        steps = _study(experiment)
-    else:
-        steps = parted(experiment, store, executor) if parted is not None else whole(experiment)
-    for result in steps:
-        if result.complete and store is not None:
-            store.put(result, keep=parted is not None or not isinstance(experiment.landscape, Surface))
-            if parted is not None:
+    parted = experiment.view in ("slice", "sweep")
+    for result in _steps(experiment, store, executor, known):
+        if result.complete and store is not None and not result.recalled:
+            store.put(result, keep=parted or not isinstance(experiment.landscape, Surface))
+            if parted:
                 store.shelf(experiment).clear()
         yield result
+
+
+def _steps(
+    experiment: Experiment, store: Store | None, executor: Executor | None, known: cuts.Known | None
+) -> Iterator[Result]:
+    match experiment.view:
+        case "slice":
+            return _slice(experiment, store, executor, known)
+        case "sweep":
+            return _sweep(experiment, store, executor)
+        case "stepsize":
+            return _study(experiment)
+    return _paths(experiment) if isinstance(experiment.landscape, Surface) else _training(experiment)
 
 
 @contextmanager
@@ -167,30 +183,38 @@ def _study(experiment: Experiment) -> Iterator[Result]:
             yield Result.of_study(experiment, one, done=done, total=total, phase=f"step {done} of {total}")
 
 
-def _slice(experiment: Experiment, store: Store | None, executor: Executor | None) -> Iterator[Result]:
-    rows = experiment.points
-    trained = None
-    for trained in computing(training(experiment), store=store):
-        share = trained.done / trained.total
-        # Training and rows weigh about the same at the default sizes.
-        yield Result(
-            experiment, trained.trajectory, done=int(share * rows), total=2 * rows, phase=f"training, {trained.phase}"
-        )
-    assert trained is not None
+def _slice(
+    experiment: Experiment, store: Store | None, executor: Executor | None, known: cuts.Known | None
+) -> Iterator[Result]:
+    asked = [training(one) for one in (experiment, *cuts.rivals(experiment))]
+    trained: list[Result] = []
+    for index, one in enumerate(asked):
+        for result in computing(one, store=store):
+            # Training and planes weigh about the same at the default sizes.
+            share = (index + result.done / result.total) / len(asked)
+            path = trained[0].trajectory if trained else result.trajectory
+            phase = f"training, {result.phase}"
+            yield Result(experiment, path, done=int(500 * share), total=_WORK, phase=phase)
+        trained.append(result)
+    path = trained[0].trajectory
     with one_thread():
-        planes = slicing(
-            experiment.landscape,
-            trained.trajectory.params[trained.trajectory.kept(experiment.at)],
-            normalize=experiment.normalize,
-            span=experiment.span,
-            points=rows,
-            seed=experiment.plane_seed,
-            executor=executor,
-            shelf=store.shelf(experiment) if store is not None else None,
+        shelf = store.shelf(experiment) if store is not None else None
+        wanted = cuts.panels(
+            experiment, path.params[path.kept(experiment.at)], path, [one.trajectory.final for one in trained[1:]]
         )
-        for row, plane in enumerate(planes, start=1):
+        captions = tuple(one.caption for one in wanted)
+        for planes, share, believed in cuts.growing(experiment, wanted, executor, shelf, known):
+            spent = sum(one.evaluations for one in planes)
             yield Result(
-                experiment, trained.trajectory, plane, done=rows + row, total=2 * rows, phase=f"row {row} of {rows}"
+                experiment,
+                path,
+                planes[0],
+                beside=tuple(planes[1:]),
+                captions=captions,
+                recalled=believed,
+                done=_WORK if share == 1 else 500 + int(500 * share),
+                total=_WORK,
+                phase=f"{spent:,} points",
             )
 
 

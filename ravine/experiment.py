@@ -18,8 +18,10 @@ from urllib.parse import parse_qsl, urlencode
 
 import torch
 
-from landscapes import LANDSCAPES, MLP, Landscape, Surface, setting, settings
+from landscapes import LANDSCAPES, MLP, QUANTITIES, Landscape, Surface, setting, settings
 from landscapes.directions import NORMALIZATIONS
+from landscapes.planes import PLANES
+from landscapes.quantities import quantity as find_quantity
 from landscapes.setting import Declared, Numbers
 from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers, swept
 from ravine import frame, overlay
@@ -119,6 +121,42 @@ class Experiment(Declared):
     plane_seed: int = setting(
         0, 0, 2**31 - 1, label="Seed of the plane", help="Seed of the slice's two random directions."
     )
+    plane: str = setting(
+        "random", choices=tuple(PLANES), label="Plane", help="Which plane through the solution to cut."
+    )
+    ignore_biases: bool = setting(
+        True, label="Ignore biases", help="Keep biases, and scales and shifts of normalization layers, where they are."
+    )
+    others: int = setting(
+        2, 1, 2, label="Other solutions", help="How many other solutions, from the next seeds, the plane goes through."
+    )
+    quantity: str = setting("loss", choices=tuple(QUANTITIES), label="Quantity", help="What is seen on the plane.")
+    look_alpha: float = setting(
+        0.0, -100.0, 100.0, label="Look at α", help="The middle of the picture, in half-widths of the whole plane."
+    )
+    look_beta: float = setting(
+        0.0, -100.0, 100.0, label="Look at β", help="The middle of the picture, in half-widths of the whole plane."
+    )
+    exact: bool = setting(False, label="Exact", help="Compute every grid point, and interpolate none.")
+    tolerance: float = setting(
+        1e-3, 1e-6, 0.1, log=True, label="Tolerance",
+        help="How exact an interpolated picture must be, as a share of the range of its values.",
+    )  # fmt: skip
+    scale: str = setting(
+        "auto", choices=("auto", "linear", "log"), label="Color scale",
+        help="Logarithmic colors show what is near a minimum; auto takes them where the values span a factor of 30.",
+    )  # fmt: skip
+    beside: str = setting(
+        "nothing", choices=("nothing", "seeds", "normalizations", "rescaled"), label="Side by side",
+        help="Other seeds, other normalizations, or the same network with a layer rescaled.",
+    )  # fmt: skip
+    drawing: str = setting(
+        "map", choices=("map", "heat map", "cuts", "basins"), label="Drawing",
+        help="A map with the path, one color for each point, profiles along the two axes, or minima with their basins.",
+    )  # fmt: skip
+    clip: float = setting(
+        0.0, 0.0, 50.0, label="Clip the highest, %", help="Share of the highest values that are drawn as one color."
+    )
     axis: str = setting(
         "steps",
         choices=AXES,
@@ -160,6 +198,8 @@ class Experiment(Declared):
             object.__setattr__(self, "start", _START.check("start", [start])[0])
         elif self.start is not None:
             raise ValueError("start is a point of a surface; a network starts from its own seeded weights.")
+        if self.view == "slice":
+            find_quantity(self.quantity, self.landscape)  # refuses what this landscape does not have
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device = cuda is not available on this machine: it must be cpu.")
 
@@ -405,6 +445,7 @@ class _Reader:
             {"over_y": None},
             {"over_x": _STEP_SIZES, "over_y": None},
             {"outcome": default.outcome},
+            {"quantity": default.quantity},
             {"landscape": default.landscape, "start": default.start},
         ]
         reasons: list[str] = []
@@ -593,8 +634,25 @@ VIEWS: dict[str, View] = {
     ),
     "slice": View(
         "slice",
-        (*_TRAINING, "at", "span", "points", "normalize", "plane_seed"),
-        ("mode",),
+        (
+            *_TRAINING,
+            "at",
+            "span",
+            "points",
+            "normalize",
+            "plane_seed",
+            "plane",
+            "ignore_biases",
+            "others",
+            "quantity",
+            "look_alpha",
+            "look_beta",
+            "exact",
+            "tolerance",
+            "scale",
+            "beside",
+        ),
+        ("mode", "drawing", "clip"),
         1,
         lambda kind: not _is_surface(kind),
         _slice,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ravine.cuts import Known
 from ravine.engine import computing
 from ravine.experiment import Experiment
 from ravine.result import Result
@@ -87,6 +88,7 @@ class Jobs:
         self._turns = 0  # given so far
         self._served: dict[str, int] = {}  # visitor -> the last turn given to a job of theirs
         self._changed = threading.Condition()
+        self._known = Known()
         cores = os.cpu_count() or 1
         self._executor: Executor = executor or ThreadPoolExecutor(
             cores, "ravine-pieces", initializer=torch.set_num_threads, initargs=(1,)
@@ -210,7 +212,7 @@ class Jobs:
         """One turn of a job. Does it go on after it?"""
         began, before = self._clock(), job.seconds
         if job.steps is None:
-            job.steps = computing(job.experiment, store=self.store, executor=self._executor)
+            job.steps = computing(job.experiment, store=self.store, executor=self._executor, known=self._known)
         for result in job.steps:
             with self._changed:
                 if job.state != RUNNING:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from landscapes import Plane, Surface
 from optimizers import OPTIMIZERS, Stepper, Trajectory
 from ravine.experiment import Experiment
+from ravine.reading import on_log_scale
 from ravine.surroundings import largest_curvature, surroundings
 
 if TYPE_CHECKING:  # figures, which Result calls, shares the palette and the grid with this module
@@ -61,16 +62,27 @@ def surface_field(surface: Surface) -> tuple[str, bytes]:
     )
 
 
-def plane_field(plane: Plane) -> tuple[str, bytes]:
-    """The id and packet of a slice, alpha to the right; rows not computed yet are NaN."""
+def plane_field(
+    plane: Plane, scale: str = "auto", names: tuple[str, str] = ("α", "β"), label: str = "loss", clip: float = 0.0
+) -> tuple[str, bytes]:
+    """The id and packet of a slice, alpha to the right; what is not computed yet, or not finite, is drawn as such."""
     z = plane.loss.T.cpu().numpy()
-    known = z[np.isfinite(z)]
-    log = bool(known.size and known.min() > 0 and known.max() > 30 * known.min())
-    return _field(plane.alpha.cpu().numpy(), plane.beta.cpu().numpy(), z, log=log, names=("α", "β"), minimizers=())
+    finite = z[np.isfinite(z)]
+    if clip and finite.size:
+        z = np.where(np.isfinite(z), np.minimum(z, np.percentile(finite, 100 - clip)), z)
+    alpha, beta = plane.alpha.cpu().numpy(), plane.beta.cpu().numpy()
+    return _field(alpha, beta, z, log=on_log_scale(plane, scale), names=names, minimizers=(), label=label)
 
 
 def _field(
-    x: Floats, y: Floats, z: Floats, *, log: bool, names: tuple[str, str], minimizers: Sequence[Any]
+    x: Floats,
+    y: Floats,
+    z: Floats,
+    *,
+    log: bool,
+    names: tuple[str, str],
+    minimizers: Sequence[Any],
+    label: str = "loss",
 ) -> tuple[str, bytes]:
     header = {
         "nx": len(x),
@@ -80,7 +92,7 @@ def _field(
         "log": log,
         "names": list(names),
         "minimizers": list(minimizers),
-        "label": "loss",
+        "label": label,
     }
     identity = hashlib.sha256(_pack(header, [z])).hexdigest()[:16]
     return identity, _pack({"id": identity} | header, [z])

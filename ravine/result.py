@@ -6,7 +6,7 @@ import io
 import json
 import math
 import zipfile
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landscapes import Plane
+from landscapes import QUANTITIES, Plane
+from landscapes.topology import topology
 from optimizers import Counts, Study, Sweep, Trajectory
 from ravine import stability
+from ravine.cuts import Caption
 from ravine.experiment import Experiment
 from ravine.fingerprint import Fingerprint
+from ravine.reading import note, persistence
 from ravine.verdict import verdict
 
 if TYPE_CHECKING:
@@ -39,6 +42,10 @@ class Result:
     plane: Plane | None = None
     others: tuple[Trajectory, ...] = ()  # of the runs laid over the first, each by itself
     flow: Trajectory | None = None  # gradient flow over the same time as the first run
+    beside: tuple[Plane, ...] = ()  # other planes, to be seen next to the first
+    captions: tuple[Caption, ...] = ()  # one for each plane
+    # Does it believe what an earlier slice of the same plane found?
+    recalled: bool = field(default=False, compare=False)
     done: int = 1
     total: int = 1
     phase: str = field(default="", compare=False)  # what was being worked on, for the progress bar
@@ -71,10 +78,12 @@ class Result:
             arrays |= _tensors(path, f"run{number}.")
         if self.flow is not None:
             arrays |= _tensors(self.flow, "flow.")
-        if self.plane is not None:
-            arrays |= {
-                f"plane.{one.name}": torch.as_tensor(getattr(self.plane, one.name)) for one in fields(self.plane)
-            }
+        for index, plane in enumerate(self.planes, start=1):
+            kept = {one.name: torch.as_tensor(getattr(plane, one.name)) for one in fields(plane) if one.compare}
+            arrays |= {f"{_plane_name(index)}.{name}": one for name, one in kept.items()}
+        if self.captions:
+            text = json.dumps([asdict(one) for one in self.captions]).encode()
+            arrays["captions"] = torch.tensor(list(text), dtype=torch.uint8)
         return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
 
     @cached_property
@@ -109,16 +118,33 @@ class Result:
         count = len(experiment.runs) if experiment.view == "edge" else 1
         others = tuple(_path(tensors, f"run{number}.") for number in range(2, count + 1))
         flow = _path(tensors, "flow.") if experiment.view == "edge" and experiment.flow else None
-        plane = None
-        if "plane.loss" in tensors:
-            kept = {one.name: tensors[f"plane.{one.name}"] for one in fields(Plane)}
-            plane = Plane(**{name: one if one.ndim else one.item() for name, one in kept.items()})  # type: ignore[arg-type]
-        return cls(experiment, _path(tensors), plane, others, flow)
+        planes: list[Plane] = []
+        while f"{(name := _plane_name(len(planes) + 1))}.loss" in tensors:
+            kept = {one.name: tensors[f"{name}.{one.name}"] for one in fields(Plane) if one.compare}
+            planes.append(Plane(**{key: one if one.ndim else one.item() for key, one in kept.items()}))  # type: ignore[arg-type]
+        captions = json.loads(bytes(tensors["captions"].tolist())) if planes else []
+        return cls(
+            experiment,
+            _path(tensors),
+            planes[0] if planes else None,
+            others,
+            flow,
+            tuple(planes[1:]),
+            tuple(
+                Caption(one["title"], tuple(one["names"]), tuple(tuple(mark) for mark in one["marks"]))
+                for one in captions
+            ),
+        )
 
     @property
     def paths(self) -> tuple[Trajectory, ...]:
         """One trajectory for each of the experiment's runs on a network."""
         return self.trajectory, *self.others
+
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """The plane that was asked for and those beside it; none before there is one."""
+        return () if self.plane is None else (self.plane, *self.beside)
 
     def specification(self) -> dict[str, Any]:
         """The link, its values, and the versions that made the numbers: enough to make them again."""
@@ -190,14 +216,30 @@ class Result:
         plane = self.plane
         if plane is None or bool(torch.isnan(plane.loss).all()):
             return "Nothing of the slice has been computed yet."
+        name = QUANTITIES[self.experiment.quantity].label.lower()
+        known = plane.loss[torch.isfinite(plane.loss)]
+        missing = int((~torch.isfinite(plane.loss)).sum())
+        span = f"runs from {float(known.min()):.4g} to {float(known.max()):.4g}" if len(known) else "is nowhere finite"
+        lost = f" At {missing:,} of its points it is not finite." if missing and len(known) else ""
         coordinates, distance = plane.project(self.trajectory.params)
-        known = plane.loss[~torch.isnan(plane.loss)]
         within = (coordinates[0] @ plane.directions).norm()  # in the same units as the distance from the plane
-        hidden = " Random directions see little of this path." if within < 0.1 * distance[0] else ""
+        hidden = " This plane sees little of the path." if within < 0.1 * distance[0] else ""
         return (
-            f"On this plane the loss runs from {float(known.min()):.4g} to {float(known.max()):.4g}. The path is a projection: "
-            f"its start lies {float(distance[0]):.3g} away from the plane, and its foot {float(within):.3g} from the centre on it."
-            f"{hidden}"
+            f"On this plane the {name} {span} ({note(plane)}).{lost} The path is a projection: its start lies "
+            f"{float(distance[0]):.3g} away from the plane, and its foot {float(within):.3g} from the centre on it.{hidden}"
+            f"{self._topology_sentence(plane)}"
+        )
+
+    def _topology_sentence(self, plane: Plane) -> str:
+        if self.experiment.drawing != "basins" or not self.complete:
+            return ""
+        found = topology(plane.loss, persistence(plane)).minima
+        many = f"{len(found)} basins, joined at {len(found) - 1} saddles" if len(found) > 1 else "a single basin"
+        edge = sum(one.at_edge for one in found)
+        cut = f" {edge} of the minima lie on the edge of the picture and may go on beyond it." if edge else ""
+        return (
+            f" It has {many} of more than two per cent of its range.{cut} They are those of the slice: out of the plane the "
+            "loss may fall further at such a minimum, and a way around such a saddle may exist."
         )
 
     def _sweep_sentence(self) -> str:
@@ -260,3 +302,7 @@ def _path(tensors: dict[str, Tensor], prefix: str = "") -> Trajectory:
         diverged_at=tensors[f"{prefix}diverged_at"],
         evaluations=Counts(*(tensors[f"{prefix}evaluations.{name}"] for name in Counts._fields)),
     )
+
+
+def _plane_name(index: int) -> str:
+    return "plane" if index == 1 else f"plane{index}"

@@ -21,10 +21,11 @@ def ground(
     *,
     three: bool,
     bar: float,
+    label: str = "loss",
 ) -> None:
     """The surface itself, in the first cell: a contour map, or in three dimensions. `bar` places the colour bar."""
-    color = {"title": "loss", "thickness": 12, "x": bar} | ticks
-    hover = "%{x:.3f}, %{y:.3f}<br>loss %{customdata:.4g}<extra></extra>"
+    color = {"title": label, "thickness": 12, "x": bar} | ticks
+    hover = "%{x:.3f}, %{y:.3f}<br>" + label + " %{customdata:.4g}<extra></extra>"
     common = {
         "x": x,
         "y": y,

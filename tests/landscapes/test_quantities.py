@@ -27,6 +27,9 @@ def by_definition(name, land, where):
             return point.grad.norm()
         case "sharpness":
             return torch.linalg.eigvalsh(hessian)[-1]
+        case "nonconvexity":
+            values = torch.linalg.eigvalsh(hessian)
+            return (values[0] / values[-1]).abs()
 
 
 @pytest.mark.parametrize("name", QUANTITIES)

@@ -337,6 +337,23 @@ def test_each_level_draws_the_whole_picture(networks):
     assert all(later.evaluations > plane.evaluations or later.error != plane.error for plane, later in pairwise(planes))
 
 
+def test_pan_and_zoom_compute_only_what_is_new(networks):
+    land, center = networks["tanh"]
+    first = slice_2d(land, center, points=41, tolerance=1e-3)
+    assert first.model is not None
+    inside, beside = ((-0.6, 0.4), (-0.5, 0.5)), ((-0.5, 1.5), (-1.0, 1.0))
+    for window, most in ((inside, 24), (beside, 24 + 0.6 * first.evaluations)):
+        *_, plane = slicing(land, center, points=41, tolerance=1e-2, window=window, known=[first.model])
+        fresh = slice_2d(land, center, points=41, window=window)
+        assert plane.evaluations <= most
+        assert 0 < (plane.loss - fresh.loss).abs().max() <= plane.error  # verified anew, by exact values
+    # What the model does not know well enough is computed from the start.
+    *_, plane = slicing(land, center, points=41, tolerance=1e-5, window=inside, known=[first.model])
+    fresh = slice_2d(land, center, points=41, tolerance=1e-5, window=inside)
+    assert torch.equal(plane.loss, fresh.loss)
+    assert plane.evaluations > fresh.evaluations
+
+
 @pytest.mark.parametrize("tolerance", [None, 1e-3])
 def test_workers_change_no_bit_of_a_large_network(networks, tolerance):
     land, center = networks["tanh"]

@@ -409,7 +409,7 @@ def test_changed_settings_wait_for_the_button(view):
     assert shown(app, view) == small(view, steps=25)
     assert app.session_state[f"{view} job"] is first
     assert app.get("bidi_component")  # the last run stays in sight
-    (button,) = app.main.button
+    (button,) = [one for one in app.main.button if one.label == "Run"]
     button.click().run()
     second = settled(app, view)
     assert second.experiment == small(view, steps=25)

@@ -265,7 +265,7 @@ def test_a_flat_surface_can_be_drawn(formula, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_slice_holds_the_plane_and_the_path(mode):
-    result = compute(network("slice", mode=mode))
+    result = compute(network("slice", mode=mode, scale="log"))
     figure, plane = result.figure(), result.plane
     (ground,) = traces(figure, mode)
     np.testing.assert_array_equal(ground.x, plane.alpha.numpy())

@@ -1,0 +1,33 @@
+"""What can be said of a plane: how exact it is, on which scale it is drawn, what counts as a minimum of it."""
+
+from __future__ import annotations
+
+import torch
+
+from landscapes import Plane
+
+
+def on_log_scale(plane: Plane, scale: str) -> bool:
+    """Are its values drawn on a logarithmic scale? With "auto", where they are positive and span a factor of 30."""
+    known = plane.loss[torch.isfinite(plane.loss)]
+    positive = bool(len(known)) and bool(known.min() > 0)
+    return positive and (scale == "log" or (scale == "auto" and bool(known.max() > 30 * known.min())))
+
+
+def persistence(plane: Plane) -> float:
+    """How much a minimum must rise to be one: two per cent of the range, and more than the picture may be wrong by."""
+    known = plane.loss[torch.isfinite(plane.loss)].double()
+    if not len(known):
+        return 0.0
+    error = plane.error * float(known.abs().max()) if plane.log else plane.error
+    return max(0.02 * float(known.max() - known.min()), 2 * error)
+
+
+def note(plane: Plane) -> str:
+    """How exact a picture is: what is written under it."""
+    if bool(plane.loss.isnan().all()):
+        return "nothing computed yet"
+    if not plane.error:
+        return f"every one of {plane.loss.numel():,} points computed"
+    what = "relative" if plane.log else "in the values"
+    return f"interpolated from {plane.evaluations:,} points, verified to {plane.error:.1e} {what}"
