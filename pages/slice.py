@@ -14,7 +14,9 @@ from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
 from ravine import Experiment, Result
+from ravine.connection import between, told
 from ravine.experiment import training
+from ravine.figures.lines import barriers
 from ravine.figures.planes import difference
 from ravine.picture import plane_field, slice_view
 from ravine.reading import note
@@ -46,6 +48,10 @@ def draw(result: Result) -> None:
     st.caption(f"{note(plane).capitalize()}.")
     if not result.complete:
         return
+    if result.experiment.plane == "solutions":
+        lines = between(result.experiment.landscape, plane)
+        st.markdown(told(lines))
+        components.figure(f"{VIEW} barrier", barriers(lines).to_json())
     _navigate()
     kept = st.session_state.get(f"{VIEW} kept")
     keep_column, data_column, _ = st.columns([2, 1, 3])
