@@ -188,7 +188,7 @@ class Result:
                 return [self._sweep_sentence()]
             case "stepsize":
                 assert self.study is not None
-                return verdict(self.study, self.experiment.optimizers[0])
+                return [" ".join(verdict(self.study, self.experiment.optimizers[0]))]
         return self._endings()
 
     def _endings(self) -> list[str]:
