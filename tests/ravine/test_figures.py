@@ -126,6 +126,9 @@ def test_where_a_run_diverged_is_marked():
     (dead,) = [one for one in result.figure().data if one.name and "diverged" in one.name]
     assert (dead.meta, list(dead.x)) == (1, [died - 1])
     assert dead.y[0] == float(result.paths[1].loss[died - 1])
+    low, high = result.figure().layout.yaxis.range  # the other run is not squeezed flat
+    assert 10**high == pytest.approx(100 * float(result.paths[1].loss[0]))
+    assert 10**low < float(result.paths[0].loss.min())
 
 
 def test_the_first_crossing_is_marked():
