@@ -198,6 +198,8 @@ def _spread(rules: Sequence[Stepper], landscape: Landscape, starts: Sequence[Ten
 def _evaluate(landscape: Landscape, params: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
     """Loss and gradient of all rules, together where that is faster (see Landscape.chunk)."""
     size = landscape.chunk(params)
+    if drawn[0] is not None and landscape.samples is not None:
+        size *= max(1, landscape.samples // len(drawn[0]))  # small batches leave room for more runs
     if params.numel() <= size * landscape.dim:
         batch = drawn[0]
         if batch is not None and any(own is not batch for own in drawn):
