@@ -110,7 +110,9 @@ def compare(activation: str, tolerance: float, pool: ThreadPoolExecutor) -> None
     n = 1024
     square = torch.randn(n, n)
     land = MLP(hidden=HIDDEN, activation=activation)
-    params = land.start(dtype=torch.float32)[0]
+    # Biases of zero, which a network starts from, make loss-landscapes divide by zero.
+    noise = torch.randn(land.dim, generator=torch.Generator().manual_seed(0))
+    params = land.start(dtype=torch.float32)[0] + 0.01 * noise
     inputs, targets = land.training_set(params)
     labels = targets.argmax(-1)
     others = peers(land, params, inputs, labels)

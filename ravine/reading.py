@@ -27,6 +27,8 @@ def note(plane: Plane) -> str:
     """How exact a picture is: what is written under it."""
     if bool(plane.loss.isnan().all()):
         return "nothing computed yet"
+    if not plane.error and plane.evaluations < plane.loss.numel():
+        return f"{plane.evaluations:,} of {plane.loss.numel():,} points computed"
     if not plane.error:
         return f"every one of {plane.loss.numel():,} points computed"
     what = "relative" if plane.log else "in the values"

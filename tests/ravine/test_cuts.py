@@ -13,6 +13,7 @@ from ravine import Experiment, Result, compute, computing
 from ravine.cuts import Known
 from ravine.experiment import training
 from ravine.figures.planes import difference
+from ravine.reading import note
 
 RELU = MLP(data="chebyshev", hidden=(6, 5), activation="relu", objective="squared")
 TANH = dataclasses.replace(RELU, activation="tanh")
@@ -125,6 +126,14 @@ def test_what_is_known_of_a_plane_is_not_computed_again():
 def test_a_costly_quantity_is_seen_on_a_coarse_grid():
     result = compute(sliced(quantity="sharpness", points=31, steps=2))
     assert result.plane.loss.shape == (21, 21)
+
+
+def test_a_picture_says_how_exact_it_is():
+    first, *_, last = [one.plane for one in computing(sliced(points=5)) if one.plane is not None]
+    assert note(first) == "5 of 25 points computed"
+    assert note(last) == "every one of 25 points computed"
+    quick = compute(sliced(DIGITS, points=31, tolerance=0.05)).plane
+    assert note(quick).startswith(f"interpolated from {quick.evaluations} points, verified to ")
 
 
 def test_basins_are_told_with_what_they_mean():
