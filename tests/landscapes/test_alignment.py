@@ -55,6 +55,19 @@ def test_a_planted_renumbering_is_undone():
     assert torch.equal(aligned(DEEP, other, params), params)
 
 
+def test_channels_of_a_convolutional_network_are_renumbered():
+    land = LANDSCAPES["cnn"](subset=60, channels=(4, 5))
+    params = weights(land, 0, 0.1)
+    named = {name: tensor.clone() for name, tensor in land.layout.unpack(params).items()}
+    first, second = torch.tensor([2, 0, 3, 1]), torch.tensor([4, 2, 0, 1, 3])
+    named["W1"], named["b1"], named["W2"] = named["W1"][first], named["b1"][first], named["W2"][:, first]
+    named["W2"], named["b2"] = named["W2"][second], named["b2"][second]
+    named["W3"] = named["W3"].view(10, 5, -1)[:, second].flatten(1)  # each channel of the last stage has several places
+    other = land.layout.pack(named)
+    torch.testing.assert_close(land.loss(other), land.loss(params), rtol=1e-12, atol=0)
+    assert torch.equal(aligned(land, other, params), params)
+
+
 def test_one_hidden_layer_is_matched_as_well_as_any_permutation_can():
     mine, reference = weights(SMALL, 0), weights(SMALL, 1)
     named = SMALL.layout.unpack(mine)
