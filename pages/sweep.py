@@ -28,6 +28,7 @@ SIDES = {"over_x": "Left to right", "over_y": "Bottom to top"}
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 HISTORY = f"{VIEW}.history"  # of ranges, for the way back out
 POINT = f"{VIEW}.point"  # clicked last: name -> value
+MOVED = f"{VIEW}.moved"  # the picture has changed controls outside of it
 
 
 def sidebar(experiment: Experiment) -> Experiment:
@@ -134,6 +135,7 @@ def _forget_range(slot: str) -> None:
 
 def _set(slot: str, axis: Axis) -> None:
     st.session_state[f"{VIEW}.{slot} from"], st.session_state[f"{VIEW}.{slot} to"] = repr(axis.low), repr(axis.high)
+    st.session_state[MOVED] = True
 
 
 def _zoomed(experiment: Experiment) -> None:
@@ -170,6 +172,8 @@ def _clicked(experiment: Experiment) -> None:
 
 
 def draw(result: Result) -> None:
+    if st.session_state.pop(MOVED, False):
+        st.rerun()  # a picture is redrawn by itself, and the ranges stand beside it
     shown = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, outcome=experiment.outcome))
     components.chart(
         f"{VIEW} figure",
