@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,10 +43,10 @@ def computing(
     """`compute` as it grows: yields partial results and at last the complete one. Stop pulling to cancel.
 
     A slice first trains, or takes the finished training from the store; a map is first drawn at fewer points. `executor`
-    (concurrent.futures) spreads the pieces of a slice or a sweep over its workers; the numbers do not depend on it. Pieces
-    are kept in the store as they finish, so that a computation that was cut off goes on where it was. `known` lets a slice
-    believe what earlier slices of the same plane have found: then it agrees to within its stated error, not to the bit, and
-    is not stored.
+    (concurrent.futures) spreads the pieces of a slice or a sweep over its workers, and if they are threads the runs of a
+    training; the numbers do not depend on it. Pieces are kept in the store as they finish, so that a computation that was
+    cut off goes on where it was. `known` lets a slice believe what earlier slices of the same plane have found: then it
+    agrees to within its stated error, not to the bit, and is not stored.
     """
     found = store.get(experiment) if store is not None else None
     if found is not None:
@@ -71,7 +71,7 @@ def _steps(
             return _sweep(experiment, store, executor)
         case "stepsize":
             return _study(experiment)
-    return _paths(experiment) if isinstance(experiment.landscape, Surface) else _training(experiment)
+    return _paths(experiment) if isinstance(experiment.landscape, Surface) else _training(experiment, executor)
 
 
 @contextmanager
@@ -96,11 +96,12 @@ def _paths(experiment: Experiment) -> Iterator[Result]:
             yield Result(experiment, path, done=done, total=done, phase=f"step {done} of {done}")
 
 
-def _training(experiment: Experiment) -> Iterator[Result]:
-    """Every run of a training. Those of one landscape go side by side as one batch; batches take turns."""
-    batches: dict[tuple[Landscape, int, tuple[str, ...]], list[int]] = {}
+def _training(experiment: Experiment, executor: Executor | None) -> Iterator[Result]:
+    """Every run of a training. Those that gain from it go side by side as one batch; batches take turns, or run at once."""
+    batches: dict[tuple[Landscape, int, tuple[str, ...], int], list[int]] = {}
     for index, one in enumerate(experiment.runs):
-        batches.setdefault((one.landscape, one.batch_size, probes_of(experiment, one)), []).append(index)
+        own = index if _apart(experiment, one) else -1
+        batches.setdefault((one.landscape, one.batch_size, probes_of(experiment, one), own), []).append(index)
     streams = [
         (members, _batch(experiment, [experiment.runs[index] for index in members], several=len(batches) > 1))
         for members in batches.values()
@@ -111,16 +112,38 @@ def _training(experiment: Experiment) -> Iterator[Result]:
     latest: dict[int, Trajectory] = {}
     with one_thread():
         while streams:
-            for one_stream in list(streams):
-                members, stream = one_stream
-                trajectory = next(stream, None)
+            going = []
+            for (members, stream), trajectory in zip(
+                streams, _pulled([one for _, one in streams], executor), strict=True
+            ):
                 if trajectory is None:
-                    streams.remove(one_stream)
                     continue
+                going.append((members, stream))
                 for place, index in enumerate(members):
                     latest[index] = trajectory if len(members) == 1 else trajectory.of(place)
-                if len(latest) == count:
-                    yield _result(experiment, [latest[index] for index in range(count)])
+            streams = going
+            if streams:
+                yield _result(experiment, [latest[index] for index in range(count)])
+
+
+def _apart(experiment: Experiment, run: Run) -> bool:
+    """Would a batch evaluate its runs one by one anyway? Then they are better off on several cores, with the same bits."""
+    like = torch.empty(0, dtype=DTYPES[experiment.dtype], device=experiment.device)
+    return not run.batch_size and run.landscape.chunk(like) == 1
+
+
+def _pulled(streams: list[Iterator[Trajectory]], executor: Executor | None) -> Iterator[Trajectory | None]:
+    """The next of each stream, None of one that is over; all at once where the executor has threads of this process."""
+    if len(streams) > 1 and isinstance(
+        executor, ThreadPoolExecutor
+    ):  # a half-done run cannot travel to another process
+        return executor.map(_next, streams)
+    return map(_next, streams)
+
+
+def _next(stream: Iterator[Trajectory]) -> Trajectory | None:
+    with one_thread():
+        return next(stream, None)
 
 
 def _result(experiment: Experiment, paths: list[Trajectory]) -> Result:

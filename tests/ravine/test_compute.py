@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import io
 import json
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -531,6 +532,30 @@ def test_overlaid_runs_grow_together():
     assert [one.complete for one in results] == [False] * (len(results) - 1) + [True]
     assert all(len(one.paths) == 3 and one.flow is not None for one in results)
     assert len(results) > 3
+
+
+@pytest.mark.parametrize("together", [1, 100])
+def test_large_runs_are_spread_over_threads_with_the_same_bits(monkeypatch, together):
+    monkeypatch.setattr(MLP, "chunk", lambda self, params: together)
+    shapes, threads, batch, following = [], set(), COMPUTE._batch, COMPUTE._next
+
+    def recorded(experiment, runs, *, several):
+        shapes.append(len(runs))
+        return batch(experiment, runs, several=several)
+
+    def followed(stream):
+        threads.add(threading.current_thread().name)
+        return following(stream)
+
+    monkeypatch.setattr(COMPUTE, "_batch", recorded)
+    monkeypatch.setattr(COMPUTE, "_next", followed)
+    experiment = network(vary="opt1.lr", across="0.05,0.1,0.2", optimizers=(OPTIMIZERS["gd"](), OPTIMIZERS["adam"]()))
+    alone = compute(experiment)
+    assert threads == {threading.current_thread().name}
+    with ThreadPoolExecutor(2, "runs") as executor:
+        same(alone, compute(experiment, executor=executor))
+    assert shapes == 2 * ([1, 1, 1, 1] if together == 1 else [3, 1])
+    assert any(name.startswith("runs") for name in threads)
 
 
 def test_what_a_rule_answers_to_is_measured():
