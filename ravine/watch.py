@@ -26,9 +26,9 @@ from ravine import torch_rules
 from ravine.log import FORMAT, parsed, written
 
 Record = dict[str, Any]
-_TOLERANCE = 1e-2  # residual of an eigenvalue, whose error is of the order of its square
+_TOLERANCE = 3e-2  # residual of an eigenvalue, whose error is of the order of its square: well below 1 %
+_ROUGH = 1e-1  # the same at the first look, which no training has paid for yet: good to a few percent
 _COLD_EVERY = 50  # measurements from one cold start of the eigen-solver to the next
-_FIRST_GUESS = 40  # gradients that the first measurement may cost
 
 
 def watch(
@@ -48,7 +48,8 @@ def watch(
     Every `every`-th step is logged to the file `to`, with the length of the update and the optimizer's stability threshold.
     Loss, gradient norm, sharpness and the curvature along the update, on the first `samples` samples of `data` (see
     landscapes.from_module), are added as often as they take at most the share `budget` of the training time; None measures at
-    every logged step. Fewer samples than all overestimate the sharpness of the whole. `callback` gets each record as a
+    every logged step. Only the first look is taken at once, a rough one, so that a short run has one too: until training has
+    paid for it, watching has taken more than its share, and there is no second. Fewer samples than all overestimate the sharpness of the whole. `callback` gets each record as a
     dictionary: for TensorBoard, Weights & Biases or your own. Raises ValueError or TypeError for what does not fit, and
     ValueError for a file that is there already and is no log.
     """
@@ -90,10 +91,7 @@ class Watch:
         self._warm: dict[str, Tensor] = {}
         self._spent = 0.0
         self._to: Path | None = _emptied(to)
-        point = self._point()
-        began = time.perf_counter()
-        landscape.grad(point)
-        self._guess = _FIRST_GUESS * (time.perf_counter() - began)
+        self._guess: float | None = None  # seconds that the next look at the curvature will take
         self._write({"ravine": FORMAT, **self._header(type(model).__name__)})
         self._began = time.perf_counter()
 
@@ -128,8 +126,10 @@ class Watch:
             self._callback(record)
 
     def _affordable(self, now: float) -> bool:
+        if self._budget is None or self._guess is None:  # the first look is taken on credit
+            return True
         trained = now - self._began - self._spent
-        return self._budget is None or self._spent + self._guess <= self._budget * trained
+        return self._spent + self._guess <= self._budget * trained
 
     def _curvature(self, point: Tensor, update: Tensor | None, scale: Tensor | None) -> Record:
         loss, grad = self.landscape.value_and_grad(point)
@@ -156,7 +156,7 @@ class Watch:
             pairs: Eigenpairs = eigenpairs(
                 operator,
                 like,
-                tol=_TOLERANCE,
+                tol=_ROUGH if self._guess is None and self._budget is not None else _TOLERANCE,
                 start=None if cold else self._warm.get(what),
                 seed=self._measured,
                 extra=1,

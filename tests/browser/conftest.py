@@ -14,7 +14,7 @@ from tests.browser.screen import ARGUMENTS, Screen
 from tests.browser.server import Server
 
 # Before it finds the root of a deep link, Streamlit's client looks for the server below the page's own path.
-HARMLESS = re.compile(r"/(edge|slice|sweep|reference|compare|gallery)/_stcore/(health|host-config)$")
+HARMLESS = re.compile(r"/(edge|slice|sweep|stepsize|watch|reference|compare|gallery)/_stcore/(health|host-config)$")
 
 
 @pytest.fixture(scope="session")

@@ -187,14 +187,14 @@ def test_the_budget_bounds_what_watching_takes(tmp_path, monkeypatch):
         return look(*arguments)
 
     monkeypatch.setattr(probe, "_curvature", slow)
-    probe._guess = 5.0
     for _ in range(200):
         now[0] += 1.0
         trained(module, optimizer, 1, probe)
     log = ravine.read_log(tmp_path / "a.ravine")
     measured = log.step[np.isfinite(log.fields["sharpness"])]
     assert len(log.step) == 100  # the cheap numbers at each
-    assert measured.tolist() == [50, 100, 150, 200]  # 5 s for each 50 s of training
+    # One at once; then 5 s for each 50 s of training, of which the first 50 pay for that one.
+    assert measured.tolist() == [2, 100, 150, 200]
     assert log.fields["cost"][-1] == pytest.approx(20 / 220, abs=1e-4)
 
 
