@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from ravine.axis import read_axis
 from ravine.cluster import connect
 from ravine.engine import computing
 from ravine.experiment import Experiment
+from ravine.own import made
 from ravine.result import Result
 from ravine.store import Store
 
@@ -141,7 +141,7 @@ def _followed(results: Iterator[Result]) -> Iterator[Result]:
 
 
 def _sharpness(chosen: argparse.Namespace) -> int:
-    landscape, params = _made(chosen.factory)
+    landscape, params = _placed(chosen.factory)
     pairs = top_eigenpairs(landscape, params, chosen.count, chosen.tol)
     print(f"{landscape.dim:,} parameters, loss {float(landscape.loss(params)):.6g}")
     for value, residual in zip(pairs.values.tolist(), pairs.residuals.tolist(), strict=True):
@@ -150,20 +150,12 @@ def _sharpness(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _made(place: str) -> tuple[Landscape, torch.Tensor]:
+def _placed(place: str) -> tuple[Landscape, torch.Tensor]:
     """The landscape and the point that a factory in a file returns. Raises ValueError."""
-    file, _, name = place.rpartition(":")
-    if Path(file).suffix != ".py" or not Path(file).is_file():
-        raise ValueError(f"{place} is not allowed: write the file and the function, as in model.py:make.")
-    sys.path.insert(0, str(Path(file).resolve().parent))  # as for a script: it may import its neighbours
-    try:
-        factory = runpy.run_path(file).get(name)
-        made = factory() if callable(factory) else None
-    except Exception as failure:  # whatever the user's own code raises
-        raise ValueError(f"{place} failed: {type(failure).__name__}: {failure}") from failure
-    finally:
-        sys.path.pop(0)
-    landscape, params = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    given = made(place)
+    landscape, params = given if isinstance(given, tuple) and len(given) == 2 else (given, None)
+    if isinstance(landscape, type) and issubclass(landscape, Landscape):
+        landscape = landscape()  # a kind, at its defaults
     if not isinstance(landscape, Landscape):
         raise ValueError(f"{place} must be a function that returns a Landscape, or a pair (landscape, parameters).")
     point = landscape.start()[0] if params is None else params

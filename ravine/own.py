@@ -25,33 +25,41 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _loaded: dict[str, list[str]] = {}
 
 
-def load(specification: str) -> dict[str, Landscape | type[Landscape]]:
-    """What `path/to/file.py:factory` gives, by name: the factory returns a landscape, a kind of landscape, or a mapping of names to these.
+def made(specification: str) -> Any:
+    """What `path/to/file.py:name` holds or, where that is a function, returns; the file runs as a script of its folder.
 
-    Raises ValueError, with a sentence, for a file or factory that is not there or fails.
+    Raises ValueError, with a sentence, for a file or a name that is not there, and for code that fails.
     """
-    place, _, factory = specification.rpartition(":")
+    place, _, name = specification.rpartition(":")
     path = Path(place)
-    if path.suffix != ".py" or not factory.isidentifier():
+    if path.suffix != ".py" or not name.isidentifier():
         raise ValueError(f"{specification!r} is not allowed: write path/to/file.py:factory.")
     if not path.is_file():
         raise ValueError(f"There is no file {place}.")
-    name = f"ravine_own_{path.stem}"
-    found = importlib.util.spec_from_file_location(name, path)
+    known = f"ravine_own_{path.stem}"
+    found = importlib.util.spec_from_file_location(known, path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules[known] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.resolve().parent))  # as for a script: it may import its neighbours
     try:
         found.loader.exec_module(module)
-        made = getattr(module, factory)
-        given = made() if not isinstance(made, (Landscape, Mapping)) and not _is_kind(made) else made
+        given = getattr(module, name)
+        return given if isinstance(given, (Landscape, Mapping)) or _is_kind(given) else given()
     except Exception as failure:  # whatever the user's code raises
         raise ValueError(f"{specification} could not be loaded: {type(failure).__name__}: {failure}") from failure
     finally:
         sys.path.remove(str(path.resolve().parent))
-    named = dict(given) if isinstance(given, Mapping) else {factory: given}
+
+
+def load(specification: str) -> dict[str, Landscape | type[Landscape]]:
+    """What `path/to/file.py:factory` gives, by name: the factory returns a landscape, a kind of landscape, or a mapping of names to these.
+
+    Raises ValueError as `made`, and for what is none of these.
+    """
+    given = made(specification)
+    named = dict(given) if isinstance(given, Mapping) else {specification.rpartition(":")[2]: given}
     for key, one in named.items():
         if not isinstance(key, str) or not _NAME.fullmatch(key):
             raise ValueError(f"{key!r} is not allowed as a name: use up to 40 letters, digits, - and _.")

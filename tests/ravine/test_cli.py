@@ -158,7 +158,7 @@ def test_the_sharpness_of_a_file(tmp_path, capsys):
     for name, sentence in (
         ("fails", "OSError: no data"),
         ("other", "returns a Landscape"),
-        ("none", "returns a Landscape"),
+        ("none", "has no attribute 'none'"),
     ):
         assert main(["sharpness", f"{file}:{name}"]) == 2
         assert sentence in capsys.readouterr().err
