@@ -9,23 +9,28 @@ from optimizers import OPTIMIZERS, Stepper
 from pages._controls import visible
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from ravine.experiment import VIEWS
+from ravine.overlay import NOTHING
 
 
 def rule_cards(
-    view: str, optimizers: tuple[Stepper, ...], *, on_surface: bool = False, colored: bool = True
+    view: str, optimizers: tuple[Stepper, ...], *, on_surface: bool = False, varied: str = NOTHING
 ) -> tuple[Stepper, ...]:
-    """The rules that the cards stand at; a colored card carries the color of its run."""
+    """The rules that the cards stand at. Each carries the color of its run, unless a setting is `varied`: then runs are more.
+
+    A step size that is varied has no slider.
+    """
     slots: dict[int, Stepper] = st.session_state.setdefault(f"{view}.slots", dict(enumerate(optimizers, start=1)))
     for place, slot in enumerate(slots):
-        with st.container(border=True, gap="small", key=f"run-{place}" if colored else f"rule-{place}"):
+        with st.container(border=True, gap="small", key=f"run-{place}" if varied == NOTHING else f"rule-{place}"):
+            several = varied == f"opt{place + 1}.lr"
             removable = len(slots) > 1 and visible("rule")
-            slots[slot] = _card(view, slot, slots[slot], on_surface=on_surface, removable=removable)
+            slots[slot] = _card(view, slot, slots[slot], on_surface=on_surface, several=several, removable=removable)
     if len(slots) < VIEWS[view].optimizers and visible("rule"):
         st.button("Add a run", icon=":material/add:", key=f"{view} add", on_click=_add, args=(view,), width="stretch")
     return tuple(slots.values())
 
 
-def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, removable: bool) -> Stepper:
+def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: bool, removable: bool) -> Stepper:
     prefix = f"{view}.opt{slot}"
     rule_column, more_column, remove_column = st.columns([5, 1, 1], gap="small", vertical_alignment="center")
     with rule_column:
@@ -51,7 +56,10 @@ def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, removable:
             on_click=_remove,
             args=(view, slot),
         )
-    return built(rule, {"lr": step_size(prefix, rule)} | values, extras, before)
+    if several:
+        st.caption("Step size η: each of the values compared below.")
+    lr = rule.lr if several else step_size(prefix, rule)
+    return built(rule, {"lr": lr} | values, extras, before)
 
 
 def _add(view: str) -> None:

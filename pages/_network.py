@@ -27,8 +27,8 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
     with st.sidebar:
         kind, values = _landscape_controls(experiment)
         own = own_controls(experiment, extra)
-        varied = st.session_state.get(f"{view}.vary", experiment.vary) != NOTHING
-        optimizers = rule_cards(view, experiment.optimizers, colored=not varied)
+        varied = st.session_state.get(f"{view}.vary", experiment.vary)
+        optimizers = rule_cards(view, experiment.optimizers, varied=varied)
         own |= own_controls(experiment, ("steps",))
         try:
             landscape = kind(**values)
@@ -110,6 +110,11 @@ def _overlay_controls(experiment: Experiment, landscape: Landscape, optimizers: 
         texts = st.text_input(
             "Values", key=across, max_chars=300, help=f"Up to {LIMITS.runs} runs, separated by commas."
         )
+        try:
+            dataclasses.replace(plainly, vary=chosen, across=texts)
+        except ValueError as refusal:
+            st.error(str(refusal))
+            return {}
     return {"vary": chosen, "across": texts}
 
 

@@ -20,21 +20,23 @@ from ravine.stability import gauges, telling
 
 VIEW = "edge"
 _AT, _RUN = f"{VIEW}.at", f"{VIEW}.run"
+_LOOK = f"{VIEW}.look"  # the step and the run looked at: apart from their widgets, which come and go with the result
 
 
 def draw(result: Result) -> None:
     """The figure, a table of several runs, and the step looked at."""
+    at, run = st.session_state[_LOOK]
     asked = dataclasses.replace(
         result.experiment,
         relative=experiment.relative,
-        at=min(st.session_state[_AT], result.experiment.steps),
-        run=st.session_state[_RUN] if st.session_state[_RUN] <= len(result.paths) else 1,
+        at=min(at, result.experiment.steps),
+        run=run if run <= len(result.paths) else 1,
     )
     looked = dataclasses.replace(result, experiment=asked)
     components.figure(f"{VIEW} figure", looked.figure().to_json(), on_click_change=_clicked)
+    look(looked)
     if len(result.paths) > 1:
         table(result)
-    look(looked)
     download(result)
     show(VIEW, dataclasses.replace(experiment, at=asked.at, run=asked.run))
 
@@ -67,17 +69,19 @@ def table(result: Result) -> None:
 def look(result: Result) -> None:
     """The loss along the top eigenvector at the step that was clicked, with the iterates on it."""
     asked = result.experiment
-    run_column, step_column, open_column = st.columns([2.2, 1.2, 1.2], gap="small", vertical_alignment="bottom")
+    step_column, run_column, open_column = st.columns([1.2, 2.2, 1.2], gap="small", vertical_alignment="bottom")
+    st.session_state[_AT] = asked.at if asked.at >= 0 else None
+    step_column.number_input(
+        "Step to look at", 0, 10_000, key=_AT, on_change=_chosen, placeholder="none", help="Empty looks nowhere."
+    )
     if len(asked.runs) > 1:
+        st.session_state[_RUN] = asked.run
         run_column.selectbox(
-            "Run to look at", range(1, len(asked.runs) + 1), key=_RUN, format_func=lambda one: asked.runs[one - 1].label
-        )
-    else:
-        run_column.markdown(
-            "**Click a step in the figure**, or type one, to see the loss along the top eigenvector there."
-        )
-    step_column.number_input("Step to look at", -1, 10_000, key=_AT, help="-1 looks nowhere.")
+            "Run to look at", range(1, len(asked.runs) + 1), key=_RUN, on_change=_chosen,
+            format_func=lambda one: asked.runs[one - 1].label,
+        )  # fmt: skip
     if asked.at < 0:
+        st.caption("**Click a step in the figure**, or type one, to see the loss along the top eigenvector there.")
         return
     run = asked.runs[asked.run - 1]
     there = Experiment(
@@ -103,14 +107,18 @@ def _clicked() -> None:
     """A click on the figure chooses the run and the step to look at."""
     click = st.session_state[f"{VIEW} figure"]["click"]
     if click:
-        st.session_state[_AT] = max(0, min(10_000, round(float(click["step"]))))
-        st.session_state[_RUN] = max(1, min(8, int(click["run"]) + 1))
+        at, run = round(float(click["step"])), int(click["run"]) + 1
+        st.session_state[_LOOK] = max(0, min(10_000, at)), max(1, min(8, run))
+
+
+def _chosen() -> None:
+    at = st.session_state[_AT]
+    st.session_state[_LOOK] = -1 if at is None else at, st.session_state.get(_RUN, 1)
 
 
 opening = opened(VIEW)
-st.session_state.setdefault(_AT, opening.at)
-st.session_state.setdefault(_RUN, opening.run)
-experiment = network_controls(dataclasses.replace(opening, at=st.session_state[_AT], run=st.session_state[_RUN]))
+at, run = st.session_state.setdefault(_LOOK, (opening.at, opening.run))
+experiment = network_controls(dataclasses.replace(opening, at=at, run=run))
 show(VIEW, experiment)
 with st.sidebar:
     share(experiment)

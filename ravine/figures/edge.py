@@ -69,7 +69,10 @@ def edge(result: Result) -> go.Figure:
         key = {"mode": "lines", "x": [None], "y": [None], "name": "its threshold"}
         figure.add_scatter(**key, line={"color": _FLOW, "dash": "dash", "width": 1.5}, row=2, col=1)
     positive = all(bool((path.loss[path.loss.isfinite()] > 0).all()) for path in result.paths)
-    figure.update_yaxes(title_text="loss", type="log" if positive else "linear", row=1, col=1)
+    batches = any(run.batch_size for run in experiment.runs)
+    figure.update_yaxes(
+        title_text="loss of<br>the batch" if batches else "loss", type="log" if positive else "linear", row=1, col=1
+    )
     losses = torch.cat([path.loss[path.loss.isfinite()].cpu().double() for path in result.paths])
     most = 100 * max(float(path.loss[0]) for path in result.paths)
     if positive and len(losses) and float(losses.max()) > most:  # a run that diverges would squeeze the others flat
