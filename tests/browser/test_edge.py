@@ -1,0 +1,90 @@
+"""The edge of stability as a visitor works with it: several runs, a step looked at, minibatches, another probe."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+from tests.browser.screen import TRACES
+from tests.browser.test_training import TINY, alert, button, finished
+
+SHORT = TINY.replace("steps=300", "steps=60").replace("20x20", "6")
+AXIS = "(row) => document.querySelector('.rv-figure').layout[row]?.title?.text"
+
+
+def run(screen):
+    button(screen, "Run").click()
+    return finished(screen)
+
+
+def unfold(screen, title):
+    screen.page.locator("[data-testid=stSidebar] summary").filter(has_text=title).click()
+
+
+def click_at_step(screen, step):
+    """On the upper panel of the first figure, at half its height: the nearest line is hit."""
+    pixel = screen.figure.first.evaluate("(plot, step) => plot._fullLayout.xaxis.l2p(step)", step)
+    box = screen.figure.first.locator(".nsewdrag").first.bounding_box()
+    screen.page.mouse.click(box["x"] + pixel, box["y"] + box["height"] / 2)
+
+
+def test_several_step_sizes_and_a_step_of_one_of_them(visit):
+    screen = visit("/edge?" + SHORT + "&vary=opt1.lr&across=0.1,0.2")
+    finished(screen)
+    assert screen.keyed("edge-opt1-gd-lr").count() == 0  # a step size that is compared has no slider
+    screen.fill("edge-across", "0.1,none")
+    refused = screen.page.locator("[data-testid=stSidebar] [data-testid=stAlert]")
+    refused.filter(has_text="none is not allowed").wait_for()
+    screen.fill("edge-across", "0.1,0.3")
+    screen.wait_query(across="0.1,0.3")
+    run(screen)
+    screen.wait(f"() => 'η = 0.3' in ({TRACES})(document.querySelector('.rv-figure'))")
+    traces = screen.traces()
+    assert traces["η = 0.1, 2/η = 20"]["y"] == [20, 20]
+    assert len(traces["η = 0.3"]["x"]) == 61
+    assert "η = 0.1: The sharpness has reached" in alert(screen).inner_text()
+    click_at_step(screen, 40)
+    screen.wait_query(at="40")
+    cut = screen.keyed("edge-cut")
+    cut.locator(".rv-figure .legendtext").filter(has_text="step 40").wait_for()
+    chosen = screen.query()["run"]
+    screen.fill("edge-at", "50")
+    screen.wait_query(at="50", run=chosen)
+    cut.locator(".rv-figure .legendtext").filter(has_text="step 50").wait_for()
+    link = screen.page.get_by_role("link", name="Slice at this step").get_attribute("href")
+    slice_of = {key: one for key, (one,) in parse_qs(urlsplit(link).query).items()}
+    assert (urlsplit(link).path, slice_of["at"], slice_of["opt1.lr"]) == (
+        "/slice",
+        "50",
+        ["0.1", "0.3"][int(chosen) - 1],
+    )
+    # Back to a single run: the step stays, and so does the page.
+    screen.fill("edge-across", "0.3")
+    screen.wait_query(across="0.3", at="50")
+    run(screen)
+    screen.wait(f"() => 'sharpness λ' in ({TRACES})(document.querySelector('.rv-figure'))")
+    screen.fill("edge-at", "10")
+    screen.wait_query(at="10")
+    cut.locator(".rv-figure .legendtext").filter(has_text="step 10").wait_for()
+
+
+def test_minibatches_and_another_probe(visit):
+    screen = visit("/edge?" + SHORT)
+    finished(screen)
+    assert screen.page.evaluate(AXIS, "yaxis") == "loss"
+    unfold(screen, "Minibatches")
+    screen.fill("edge-batch_size", "5")
+    screen.wait_query(batch_size="5")
+    unfold(screen, "Measure")
+    box = screen.keyed("edge-probes", "input")
+    box.focus()
+    box.press_sequentially("Distance from the start")
+    box.press("Enter")
+    box.press("Escape")  # an open menu hides the page from screen readers
+    screen.wait_query(probes="distance")
+    run(screen)
+    screen.wait(f"() => 'distance from the start' in ({TRACES})(document.querySelector('.rv-figure'))")
+    traces = screen.traces()
+    assert traces["distance from the start"]["y"][0] == 0
+    assert traces["distance from the start"]["y"][-1] > 0
+    assert "batch sharpness" in traces
+    assert screen.page.evaluate(AXIS, "yaxis") == "loss of<br>the batch"
