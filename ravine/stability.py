@@ -57,15 +57,20 @@ def probes_of(experiment: Experiment, run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *chosen]))
 
 
+def until_the_end(limits: list[float] | None) -> list[float] | None:
+    """A threshold for the point where the run ends too, from which no step is taken: that of the last step."""
+    return None if limits is None else [*limits, limits[-1]]
+
+
 def gauges(experiment: Experiment, run: Run, path: Trajectory) -> dict[str, Gauge]:
     """Each kind of sharpness that was measured along a run, by the name of its probe."""
     rule = run.optimizer.rule
-    steps = experiment.steps + 1
-    plain = run.optimizer.thresholds(steps), rule.threshold_text
+    steps = experiment.steps
+    plain = until_the_end(run.optimizer.thresholds(steps)), rule.threshold_text
     limits = {
         _SHARPNESS: plain,
         _BATCH: plain,
-        _SCALED: (run.optimizer.preconditioned_thresholds(steps), rule.scaled_threshold),
+        _SCALED: (until_the_end(run.optimizer.preconditioned_thresholds(steps)), rule.scaled_threshold),
     }
     found = {}
     for name in GAUGED:

@@ -18,6 +18,7 @@ from optimizers.stepper import State
 from ravine.engine import one_thread
 from ravine.experiment import DTYPES, Experiment
 from ravine.result import Result
+from ravine.stability import until_the_end
 
 # What can be asked for, and what it means, in the order of the menu.
 ASPECTS = {
@@ -50,7 +51,7 @@ def surroundings(result: Result, wanted: Collection[str]) -> dict[str, Tensor]:
     if "curvature" in wanted:
         found["curvature"] = hessian(surface, points)
     if "stability" in wanted:
-        limits = [stepper.thresholds(experiment.steps + 1) for stepper in experiment.optimizers]
+        limits = [until_the_end(stepper.thresholds(experiment.steps)) for stepper in experiment.optimizers]
         rows = [
             torch.full_like(points[:, 0, 0], torch.nan) if one is None else torch.tensor(one).to(points)
             for one in limits

@@ -11,6 +11,7 @@ from landscapes import Surface
 from ravine.movie import ground, pixels
 from ravine.picture import COLORS, Floats, colors_of
 from ravine.result import Result
+from ravine.stability import until_the_end
 
 SIZE = (360, 240)
 _SHARP = 2  # drawn twice as large, for dense screens
@@ -29,7 +30,7 @@ def thumbnail(result: Result) -> bytes:
         picture = Image.new("RGB", size, "#f4f4f2")
         steps = path.step.double().numpy() / max(1, result.experiment.steps)
         sharp = path.probes["sharpness"].double().cpu().numpy()
-        thresholds = result.experiment.optimizers[0].thresholds(result.experiment.steps + 1)
+        thresholds = until_the_end(result.experiment.optimizers[0].thresholds(result.experiment.steps))
         level = thresholds[0] if thresholds else float(np.nanmax(sharp))
         seen, top = np.isfinite(sharp), 1.35 * level
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from landscapes import LANDSCAPES, MLP, Formula
-from optimizers import OPTIMIZERS
+from optimizers import OPTIMIZERS, SCHEDULES, Scheduled
 from ravine import Experiment, compute, computing
 from ravine.axis import Axis
 from ravine.experiment import MODES, OUTCOMES, VIEWS
 from ravine.picture import COLORS, colors_of, surface_grid
+from ravine.stability import until_the_end
 
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
 
@@ -355,3 +356,10 @@ def test_a_sweep_that_diverges_everywhere_can_be_drawn():
     assert (result.table.diverged_at >= 0).all()
     assert json.loads(result.figure().to_json())["data"]
     assert result.sentences() == ["12 of 12 runs diverged."]
+
+
+def test_the_threshold_of_a_schedule_is_that_of_the_steps_taken():
+    """A linear decay over four steps takes the factors 1, 3/4, 1/2, 1/4; the end of the run keeps the last."""
+    rule = Scheduled(inner=OPTIMIZERS["gd"](lr=0.1), schedule=SCHEDULES["linear"]())
+    limits = until_the_end(rule.thresholds(4))
+    assert limits == pytest.approx([20, 80 / 3, 40, 80, 80])
