@@ -17,6 +17,7 @@ import ravine.limits
 from landscapes import LANDSCAPES, MLP, Formula, Landscape, Surface, settings
 from landscapes.data import DATA
 from landscapes.expression import ARITY
+from landscapes.quantities import QUANTITIES
 from landscapes.setting import Choice, Flag, Integer, Integers, Names, Number, Numbers, Text
 from optimizers import OPTIMIZERS, Optimizer, swept
 from ravine.axis import Axis, AxisSetting
@@ -139,6 +140,8 @@ def experiments(draw, view, landscape=None, rule=None):
     if view == "sweep":
         own |= draw(sweeps(place, rules[0]))
         own["steps"] = 1 + (own["steps"] - 1) % max(1, LIMITS.work // (25 * place.dim))
+    if "quantity" in VIEWS[view].keys:
+        own["quantity"] = draw(st.sampled_from([name for name, one in QUANTITIES.items() if one.offers(place) is None]))
     if "batch_size" in VIEWS[view].keys:
         own["batch_size"] = draw(st.integers(0, place.samples or 0))
     experiment = Experiment(landscape=place, optimizers=rules, start=start, view=view, **own)
@@ -341,7 +344,7 @@ def another(one, value):
             return not value
         case Text():
             return "0.3,0.4"
-    return value + 1
+    return value + 1 if value + 1 <= one.high else value - 1
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -353,7 +356,8 @@ def test_a_key_leaves_out_only_what_changes_the_looks(view):
             continue
         if name in ("vary", "across"):  # one means nothing without the other
             base = dataclasses.replace(base, vary="opt1.lr", across="0.1,0.2")
-        other = "opt1.weight_decay" if name == "vary" else another(one, getattr(base, name))
+        fitting = {"vary": "opt1.weight_decay", "quantity": "grad_norm"}  # among those that the default has
+        other = fitting[name] if name in fitting else another(one, getattr(base, name))
         changed = dataclasses.replace(base, **{name: other})
         assert changed != base
         assert changed.to_url() != base.to_url()
