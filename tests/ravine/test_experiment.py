@@ -344,7 +344,7 @@ def another(one, value):
             return not value
         case Text():
             return "0.3,0.4"
-    return value + 1 if value + 1 <= one.high else value - 1
+    return min(value + 1, one.high) if value < one.high else one.low
 
 
 @pytest.mark.parametrize("view", VIEWS)
