@@ -57,27 +57,26 @@ def control(name: str, one: Setting, key: str, value: Any) -> Any:
     common: dict[str, Any] = {"key": key, "help": one.help or None}
     match one:
         case Choice():
-            _begin(key, value)
-            return st.selectbox(title, one.choices, format_func=lambda choice: choice.replace("_", " "), **common)
+            place = one.choices.index(begin(key, value))
+            return st.selectbox(
+                title, one.choices, place, format_func=lambda choice: choice.replace("_", " "), **common
+            )
         case Names():
-            _begin(key, list(value))
-            return tuple(st.multiselect(title, one.choices, **common))
+            return tuple(st.multiselect(title, one.choices, begin(key, list(value)), **common))
         case Flag():
-            _begin(key, value)
-            return st.toggle(title, **common)
+            return st.toggle(title, begin(key, value), **common)
         case Integer():
-            _begin(key, value)
-            return st.number_input(title, one.low, one.high, step=_stride(value), **common)
+            return st.number_input(title, one.low, one.high, begin(key, value), step=_stride(value), **common)
         case Number(log=True) if one.scale or math.isfinite(one.high):
             return _logarithmic(title, one, common, value)
         case Number():
-            _begin(key, value)
             low = None if math.isinf(one.low) else one.low
             high = None if math.isinf(one.high) else one.high
-            return st.number_input(title, low, high, step=0.05, format="%g", **common)
+            return st.number_input(title, low, high, begin(key, value), step=0.05, format="%g", **common)
         case Text() | Integers() | Numbers():
-            _begin(key, one.write(value))
-            text = st.text_input(title, max_chars=one.high if isinstance(one, Text) else 100, **common)
+            text = st.text_input(
+                title, begin(key, one.write(value)), max_chars=one.high if isinstance(one, Text) else 100, **common
+            )
             try:
                 return one.read(name, text.strip())
             except ValueError as refusal:
@@ -109,16 +108,21 @@ def machine_controls(experiment: Experiment) -> dict[str, Any]:
             return values
         cuda = torch.cuda.is_available()
         key = f"{experiment.view}.device"
-        _begin(key, experiment.device)
-        values["device"] = st.selectbox(settings(Experiment)["device"].label, DEVICES if cuda else ("cpu",), key=key)
+        offered = DEVICES if cuda else ("cpu",)
+        place = offered.index(begin(key, experiment.device))
+        values["device"] = st.selectbox(settings(Experiment)["device"].label, offered, place, key=key)
         used = torch.cuda.get_device_name() if values["device"] == "cuda" else "this machine's processor"
         st.caption(f"Computing on {used}." + ("" if cuda else " Torch sees no CUDA device here."))
     return values
 
 
-def _begin(key: str, value: Any) -> None:
-    """A widget's first value. One that is there already stays: it is the user's."""
-    st.session_state.setdefault(key, value)
+def begin(key: str, value: Any) -> Any:
+    """A widget's value: `value` at first, and from then on the user's.
+
+    To be handed to the widget as its default too. The session's value reaches the browser once; where a second run of the
+    script overtakes the first, before the browser has drawn it, the widget starts from its default and sends that back.
+    """
+    return st.session_state.setdefault(key, value)
 
 
 def _stride(value: int) -> int:
@@ -129,10 +133,9 @@ def _stride(value: int) -> int:
 def _logarithmic(title: str, one: Number, common: dict[str, Any], value: float) -> float:
     """A slider over preferred numbers, with the exact value among them where it is none of them."""
     key = common["key"]
-    _begin(key, value)
-    current = st.session_state[key]
+    current = begin(key, value)
     low, high = one.scale or (one.low, one.high)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     grid = [float(f"{mantissa}e{decade}") for decade in decades for mantissa in _PREFERRED]
     kept = [point for point in grid if low <= point <= high and number(point) != number(current)]
-    return st.select_slider(title, sorted([*kept, current]), format_func=number, **common)
+    return st.select_slider(title, sorted([*kept, current]), current, format_func=number, **common)

@@ -13,7 +13,7 @@ from landscapes.setting import Choice, Flag, Integer, Number, Setting
 from landscapes.supervised import DATA_SETTINGS
 from optimizers import PROBES, Stepper
 from pages._cards import rule_cards
-from pages._controls import control, machine_controls, own_controls, section, visible
+from pages._controls import begin, control, machine_controls, own_controls, section, visible
 from ravine import Experiment
 from ravine.experiment import VIEWS, offered
 from ravine.limits import LIMITS
@@ -50,11 +50,12 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
 def _landscape_controls(experiment: Experiment) -> tuple[type[Landscape], dict[str, Any]]:
     """The menu of landscapes, and the settings of one: of the model itself, and of the data."""
     view = experiment.view
-    st.session_state.setdefault(f"{view}.land", experiment.landscape.name)
+    names = offered(view)
+    place = names.index(begin(f"{view}.land", experiment.landscape.name))
     name = experiment.landscape.name
     if visible("land"):
         name = st.selectbox(
-            "Landscape", offered(view), key=f"{view}.land", format_func=lambda one: LANDSCAPES[one].label
+            "Landscape", names, place, key=f"{view}.land", format_func=lambda one: LANDSCAPES[one].label
         )
     kind = LANDSCAPES[name]
     base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()

@@ -9,7 +9,7 @@ import streamlit as st
 
 from landscapes import settings
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Optimizer, Schedule, Stepper, Wrapper, composed, layers
-from pages._controls import control, settings_of, visible
+from pages._controls import begin, control, settings_of, visible
 
 _NO_SCHEDULE = "none"
 
@@ -19,10 +19,11 @@ def rule_choice(prefix: str, before: Stepper, label: str, *, hide_label: bool = 
     if not visible("rule"):
         st.markdown(f"**{before.title}**")
         return before.rule
-    st.session_state.setdefault(prefix, before.rule.name)
+    names = tuple(OPTIMIZERS)
     name = st.selectbox(
         label,
-        tuple(OPTIMIZERS),
+        names,
+        names.index(begin(prefix, before.rule.name)),
         key=prefix,
         format_func=lambda one: OPTIMIZERS[one].label,
         label_visibility="collapsed" if hide_label else "visible",
@@ -60,8 +61,9 @@ def around(prefix: str, before: Stepper) -> tuple[Schedule | None, list[partial[
     """Widgets for the layers around a rule: the schedule, and the wrappers from the innermost outwards."""
     _, schedule_before, wrappers_before = layers(before)
     chosen = f"{prefix}.schedule"
-    st.session_state.setdefault(chosen, _NO_SCHEDULE if schedule_before is None else schedule_before.name)
-    name = st.selectbox("Schedule", (_NO_SCHEDULE, *SCHEDULES), key=chosen, format_func=_schedule_label)
+    schedules = (_NO_SCHEDULE, *SCHEDULES)
+    place = schedules.index(begin(chosen, _NO_SCHEDULE if schedule_before is None else schedule_before.name))
+    name = st.selectbox("Schedule", schedules, place, key=chosen, format_func=_schedule_label)
     schedule = None
     if name != _NO_SCHEDULE:
         kind = SCHEDULES[name]
@@ -69,10 +71,10 @@ def around(prefix: str, before: Stepper) -> tuple[Schedule | None, list[partial[
         st.caption(kind.idea)
         schedule = kind(**settings_of(base, f"{chosen}.{name}"))
     known = {one.name: one for one in wrappers_before}
-    st.session_state.setdefault(f"{prefix}.wrap", list(known))
     names = st.multiselect(
         "Around the gradient or the step",
         tuple(WRAPPERS),
+        begin(f"{prefix}.wrap", list(known)),
         key=f"{prefix}.wrap",
         format_func=lambda one: WRAPPERS[one].label,
     )

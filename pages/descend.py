@@ -14,7 +14,7 @@ from pages import _components as components
 from pages import _room as room
 from pages import _services as services
 from pages._cards import rule_cards
-from pages._controls import machine_controls, own_controls, settings_of, visible
+from pages._controls import begin, machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
 from ravine import Experiment, Result
 from ravine.basins import NAMED, Basins, basins
@@ -30,11 +30,16 @@ _OFF = "Off"
 def surface_controls(experiment: Experiment) -> Surface:
     """The sidebar: which surface, and its settings."""
     names = offered(VIEW)
-    st.session_state.setdefault(f"{VIEW}.land", experiment.landscape.name)
+    place = names.index(begin(f"{VIEW}.land", experiment.landscape.name))
     name = experiment.landscape.name
     if visible("land"):
         name = st.selectbox(
-            "Surface", names, key=f"{VIEW}.land", format_func=lambda one: LANDSCAPES[one].label, on_change=_new_surface
+            "Surface",
+            names,
+            place,
+            key=f"{VIEW}.land",
+            format_func=lambda one: LANDSCAPES[one].label,
+            on_change=_new_surface,
         )
     kind = LANDSCAPES[name]
     same = isinstance(experiment.landscape, kind)
@@ -194,15 +199,15 @@ def card_colors(experiment: Experiment) -> str:
 
 def start_controls(start: tuple[float, float]) -> None:
     """Two fields for the start; a click on the picture fills them."""
-    for axis, value in zip("xy", start, strict=True):
-        st.session_state.setdefault(f"{VIEW}.{axis}", value)
+    now = [begin(f"{VIEW}.{axis}", value) for axis, value in zip("xy", start, strict=True)]
     if not visible("start"):
         return
-    for axis, column in zip("xy", st.columns(2), strict=True):
+    for axis, column, value in zip("xy", st.columns(2), now, strict=True):
         column.number_input(
             f"Start {axis}",
             -1e6,
             1e6,
+            value,
             step=0.1,
             format="%.4g",
             key=f"{VIEW}.{axis}",

@@ -9,7 +9,7 @@ import streamlit as st
 from landscapes import LANDSCAPES, Landscape, Surface, settings
 from optimizers import study
 from pages import _components as components
-from pages._controls import machine_controls, own_controls, section, settings_of, visible
+from pages._controls import begin, machine_controls, own_controls, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
@@ -25,12 +25,14 @@ VIEW = "stepsize"
 def controls(experiment: Experiment) -> Experiment:
     """The sidebar: where on which landscape, and which rule."""
     before, slot = experiment.optimizers[0], f"{VIEW}.opt1"
-    st.session_state.setdefault(f"{VIEW}.land", experiment.landscape.name)
+    names = offered(VIEW)
+    place = names.index(begin(f"{VIEW}.land", experiment.landscape.name))
     name = experiment.landscape.name
     if visible("land"):
         name = st.selectbox(
             "Landscape",
-            offered(VIEW),
+            names,
+            place,
             key=f"{VIEW}.land",
             format_func=lambda one: LANDSCAPES[one].label,
             on_change=_moved,
@@ -73,8 +75,8 @@ def _start(before: tuple[float, float] | None, kind: type[Landscape]) -> tuple[f
     place = []
     origin = before or kind().origin
     for axis, column, value in zip("xy", st.columns(2), origin, strict=True):
-        st.session_state.setdefault(f"{VIEW}.{axis}", value)
-        place.append(column.number_input(f"Start {axis}", -1e6, 1e6, step=0.1, format="%.4g", key=f"{VIEW}.{axis}"))
+        at = begin(f"{VIEW}.{axis}", value)
+        place.append(column.number_input(f"Start {axis}", -1e6, 1e6, at, step=0.1, format="%.4g", key=f"{VIEW}.{axis}"))
     return place[0], place[1]
 
 

@@ -10,7 +10,7 @@ from landscapes import LANDSCAPES, Landscape, Surface, settings
 from landscapes.setting import Number, Setting
 from optimizers import swept
 from pages import _components as components
-from pages._controls import machine_controls, own_controls, section, settings_of, visible
+from pages._controls import begin, machine_controls, own_controls, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
@@ -34,12 +34,13 @@ MOVED = f"{VIEW}.moved"  # the picture has changed controls outside of it
 def sidebar(experiment: Experiment) -> Experiment:
     """What is run at every point of the sweep."""
     names = offered(VIEW)
-    st.session_state.setdefault(f"{VIEW}.land", experiment.landscape.name)
+    place = names.index(begin(f"{VIEW}.land", experiment.landscape.name))
     name = experiment.landscape.name
     if visible("land"):
         name = st.selectbox(
             "Landscape",
             names,
+            place,
             key=f"{VIEW}.land",
             format_func=lambda one: LANDSCAPES[one].label,
             on_change=_forget,

@@ -30,7 +30,7 @@ SURFACE_VIEWS = [view for view, one in VIEWS.items() if not one.offers(MLP)]
 
 def small(view, **changes):
     values = {"landscape": TINY, "optimizers": (OPTIMIZERS["gd"](lr=0.1),), "view": view, "steps": 20}
-    axes = {"over_x": Axis("lr", 1e-4, 0.1, 66, log=True), "over_y": Axis("weight_decay", 0.0, 0.1, 20)}
+    axes = {"over_x": Axis("lr", 1e-4, 0.1, 66, log=True), "over_y": Axis("weight_decay", 0.0, 0.1, 40)}
     return Experiment(**(values | {"slice": {"points": 5}, "sweep": axes}.get(view, {}) | changes))
 
 
