@@ -380,12 +380,21 @@ def test_the_distance_probe_is_the_distance_from_the_start():
     torch.testing.assert_close(trajectory.probes["distance"], expected)
 
 
+CLASSIFIER = MLP(data="two_moons", hidden=(3,), subset=40, test_share=0.3)
+
+
+def measurable(name):
+    """A landscape and a rule on which the probe has something to measure."""
+    pairs = itertools.product((NETWORK, CLASSIFIER, LANDSCAPES["stability_valley"]()), (ADAM(), GD()))
+    return next((land, rule) for land, rule in pairs if not PROBES[name]().refusal(land, rule))
+
+
 @pytest.mark.parametrize("name", PROBES)
 def test_probes_change_no_run_and_none_another(name):
-    rule = ADAM() if not PROBES[name]().refusal(NETWORK, ADAM()) else GD()
-    plain = run(NETWORK, rule, NETWORK.start(2), 6)
-    alone = run(NETWORK, rule, NETWORK.start(2), 6, probes=[name])
-    together = run(NETWORK, rule, NETWORK.start(2), 6, probes=probes(NETWORK, rule))
+    land, rule = measurable(name)
+    plain = run(land, rule, land.start(2), 6)
+    alone = run(land, rule, land.start(2), 6, probes=[name])
+    together = run(land, rule, land.start(2), 6, probes=probes(land, rule))
     assert_same(alone.params, plain.params)
     assert_same(alone.probes[name], together.probes[name])
     assert_same(alone.evaluations.hvp, plain.evaluations.hvp)
