@@ -125,6 +125,22 @@ def begin(key: str, value: Any) -> Any:
     return st.session_state.setdefault(key, value)
 
 
+def renewed(key: str) -> str:
+    """The key of a widget that the script sets anew while it is on the page: see `renew`."""
+    turn = st.session_state.get(f"{key} turn", 0)
+    return f"{key} {turn}" if turn else key
+
+
+def renew(key: str, value: Any) -> None:
+    """Puts a widget with a `renewed` key at a value, as a new widget.
+
+    A value set on a widget that the browser has reaches it in one message, which a further run of the script drops if it
+    comes at once; the widget then stands at the old value, and sends that back with the next change of anything.
+    """
+    st.session_state[f"{key} turn"] = st.session_state.get(f"{key} turn", 0) + 1
+    st.session_state[renewed(key)] = value
+
+
 def _stride(value: int) -> int:
     """Step of the + and - buttons: about a tenth of the value, a round number."""
     return int(10 ** max(0, math.floor(math.log10(max(1, value))) - 1)) * (5 if value >= 100 else 1)

@@ -13,7 +13,7 @@ from landscapes.setting import Choice, Flag, Integer, Number, Setting
 from landscapes.supervised import DATA_SETTINGS
 from optimizers import PROBES, Stepper
 from pages._cards import rule_cards
-from pages._controls import begin, control, machine_controls, own_controls, section, visible
+from pages._controls import begin, control, machine_controls, own_controls, renew, renewed, section, visible
 from ravine import Experiment
 from ravine.experiment import VIEWS, offered
 from ravine.limits import LIMITS
@@ -95,21 +95,25 @@ def _overlay_controls(experiment: Experiment, landscape: Landscape, optimizers: 
     )
     known = variable(plainly)
     vary, across = f"{view}.vary", f"{view}.across"
-    st.session_state.setdefault(vary, experiment.vary)
-    st.session_state.setdefault(across, experiment.across)
-    if st.session_state[vary] not in known:
+    options = (NOTHING, *known)
+    if begin(vary, experiment.vary) not in options:
         st.session_state[vary] = NOTHING
     if not visible("vary"):
         return {}
     with st.expander("Compare values", icon=":material/stacked_line_chart:", expanded=experiment.vary != NOTHING):
         chosen = st.selectbox(
-            "Vary", (NOTHING, *known), key=vary, on_change=_suggest, args=(view, plainly), help=settings(experiment)["vary"].help,
+            "Vary", options, options.index(st.session_state[vary]), key=vary, on_change=_suggest, args=(view, plainly), help=settings(experiment)["vary"].help,
             format_func=lambda place: "Nothing" if place == NOTHING else _place(place, known[place], optimizers),
         )  # fmt: skip
         if chosen == NOTHING:
             return {"vary": NOTHING}
+        at = renewed(across)
         texts = st.text_input(
-            "Values", key=across, max_chars=300, help=f"Up to {LIMITS.runs} runs, separated by commas."
+            "Values",
+            begin(at, experiment.across),
+            key=at,
+            max_chars=300,
+            help=f"Up to {LIMITS.runs} runs, separated by commas.",
         )
         try:
             dataclasses.replace(plainly, vary=chosen, across=texts)
@@ -147,7 +151,7 @@ def _suggest(view: str, experiment: Experiment) -> None:
             values = list(one.choices[: LIMITS.runs])
         case Flag():
             values = [False, True]
-    st.session_state[f"{view}.across"] = ",".join(one.write(value) for value in dict.fromkeys(values))
+    renew(f"{view}.across", ",".join(one.write(value) for value in dict.fromkeys(values)))
 
 
 def _measure_controls(experiment: Experiment, landscape: Landscape, optimizers: tuple[Stepper, ...]) -> dict[str, Any]:
@@ -171,7 +175,12 @@ def _probe_controls(experiment: Experiment, landscape: Landscape, optimizers: tu
     key = f"{experiment.view}.probes"
     st.session_state[key] = [name for name in st.session_state.get(key, experiment.probes) if name in fitting]
     chosen = st.multiselect(
-        "Measure as well", fitting, key=key, format_func=_probe_label, help="What else to measure along the runs."
+        "Measure as well",
+        fitting,
+        st.session_state[key],
+        key=key,
+        format_func=_probe_label,
+        help="What else to measure along the runs.",
     )
     for name in chosen:
         st.caption(f"**{PROBES[name].label}**, ${PROBES[name].symbol}$: {PROBES[name].help}")

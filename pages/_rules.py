@@ -46,7 +46,13 @@ def rule_settings(prefix: str, rule: Optimizer, *, on_surface: bool = False) -> 
     place = f"{prefix}.{rule.name}"
     exact = f"{place}.lr exact"
     st.session_state[exact] = repr(st.session_state.get(f"{place}.lr", rule.lr))
-    st.text_input("Exact step size η", key=exact, on_change=_exact, args=(rule.name, f"{place}.lr", exact))
+    st.text_input(
+        "Exact step size η",
+        st.session_state[exact],
+        key=exact,
+        on_change=_exact,
+        args=(rule.name, f"{place}.lr", exact),
+    )
     return settings_of(rule, place, leave_out=("lr",))
 
 

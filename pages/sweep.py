@@ -10,7 +10,7 @@ from landscapes import LANDSCAPES, Landscape, Surface, settings
 from landscapes.setting import Number, Setting
 from optimizers import swept
 from pages import _components as components
-from pages._controls import begin, machine_controls, own_controls, section, settings_of, visible
+from pages._controls import begin, machine_controls, own_controls, renew, renewed, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
@@ -85,9 +85,15 @@ def axis_controls(slot: str, axis: Axis | None, experiment: Experiment) -> Axis 
     key = f"{VIEW}.{slot}"
     if st.session_state.get(key) not in options:
         _forget(slot)
-    st.session_state.setdefault(key, axis.name if axis is not None else NONE)
+    place = options.index(begin(key, axis.name if axis is not None else NONE))
     name = st.selectbox(
-        SIDES[slot], options, key=key, format_func=lambda one: _words(one, known), on_change=_forget_range, args=(slot,)
+        SIDES[slot],
+        options,
+        place,
+        key=key,
+        format_func=lambda one: _words(one, known),
+        on_change=_forget_range,
+        args=(slot,),
     )
     if name == NONE:
         return None
@@ -96,14 +102,15 @@ def axis_controls(slot: str, axis: Axis | None, experiment: Experiment) -> Axis 
     ends = []
     columns = [*st.columns(2, gap="small"), *st.columns(2, gap="small", vertical_alignment="bottom")]
     for column, what, end in ((columns[0], "from", axis.low), (columns[1], "to", axis.high)):
-        place = f"{key} {what}"
-        st.session_state.setdefault(place, repr(end))
-        ends.append(column.text_input(what.capitalize(), key=place))
+        at = renewed(f"{key} {what}")
+        ends.append(column.text_input(what.capitalize(), begin(at, repr(end)), key=at))
     sizes = sorted({one for one in SIZES if one <= LIMITS.axis} | {axis.points})
-    st.session_state.setdefault(f"{key} points", axis.points)
-    points = columns[2].selectbox("Points", sizes, key=f"{key} points")
-    st.session_state.setdefault(f"{key} log", axis.log)
-    log = columns[3].toggle("Log", key=f"{key} log", help="Even ratios in place of even distances.")
+    points = columns[2].selectbox(
+        "Points", sizes, sizes.index(begin(f"{key} points", axis.points)), key=f"{key} points"
+    )
+    log = columns[3].toggle(
+        "Log", begin(f"{key} log", axis.log), key=f"{key} log", help="Even ratios in place of even distances."
+    )
     try:
         low, high = (Number(0.0).read(what, text.strip()) for what, text in zip(("from", "to"), ends, strict=True))
         return fitted(check_axis(Axis(name, low, high, points, log)), known)
@@ -129,13 +136,14 @@ def _forget(*slots: str) -> None:
 
 def _forget_range(slot: str) -> None:
     for part in ("from", "to", "points", "log"):
-        st.session_state.pop(f"{VIEW}.{slot} {part}", None)
+        st.session_state.pop(renewed(f"{VIEW}.{slot} {part}"), None)
     st.session_state.pop(HISTORY, None)
     st.session_state.pop(POINT, None)
 
 
 def _set(slot: str, axis: Axis) -> None:
-    st.session_state[f"{VIEW}.{slot} from"], st.session_state[f"{VIEW}.{slot} to"] = repr(axis.low), repr(axis.high)
+    renew(f"{VIEW}.{slot} from", repr(axis.low))
+    renew(f"{VIEW}.{slot} to", repr(axis.high))
     st.session_state[MOVED] = True
 
 
