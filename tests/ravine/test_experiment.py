@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import math
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -70,9 +71,10 @@ def values_of(one, *, sizes=False):
             inside = numbers_between(one.low, one.high, one.low_open, one.high_open)
             if not one.log:
                 return inside
-            decades = st.floats(-300, 300).map(lambda exponent: 10**exponent)
-            above, below = max(one.low, 1e-300), min(one.high, 1e300)
-            return inside | decades.filter(lambda value: above < value < below)
+            low, high = math.log10(max(one.low, 1e-300)), math.log10(min(one.high, 1e300))
+            decades = st.floats(low, high).map(lambda exponent: min(max(10**exponent, one.low), one.high))
+            open_ends = (one.low,) * one.low_open + (one.high,) * one.high_open
+            return inside | decades.filter(lambda value: value not in open_ends)
         case Integer():
             # Sizes of networks are small, as those below; seeds and counts of samples reach further.
             return st.integers(one.low, min(one.high, 4) if sizes and one.high <= 1024 else one.high)
@@ -104,8 +106,12 @@ def instances(draw, kind):
     values = {name: draw(values_of(one, sizes=sizes)) for name, one in settings(kind).items()}
     try:
         return kind(**values)
-    except ValueError:  # values that are allowed one by one but not together, such as a formula that holds 1/0
-        assume(False)
+    except ValueError:  # values that are allowed one by one but not together, such as a rank above the width
+        one = kind()
+    for name, value in values.items():
+        with suppress(ValueError):
+            one = dataclasses.replace(one, **{name: value})
+    return one
 
 
 @st.composite
@@ -114,11 +120,8 @@ def sweeps(draw, landscape, rule):
     known = swept(landscape, rule)
     axes = []
     for name in draw(st.lists(st.sampled_from(list(known)), min_size=1, max_size=2, unique=True)):
-        ends = draw(
-            st.lists(values_of(known[name]).filter(lambda end: end == 0 or abs(end) > 1e-300), min_size=2, max_size=2)
-        )
-        low, high = sorted(map(float, ends))
-        assume(low < high)
+        ends = values_of(known[name]).filter(lambda end: end == 0 or abs(end) > 1e-300)
+        low, high = sorted(map(float, draw(st.lists(ends, min_size=2, max_size=2, unique_by=float))))
         axes.append(Axis(name, low, high, draw(st.integers(2, 5)), log=low > 0 and draw(st.booleans())))
     measure = draw(st.booleans())
     outcome = draw(st.sampled_from([one for one in OWN["outcome"].choices if measure or one != "sharpness"]))
