@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from landscapes import Landscape, Surface, eigenpairs
+from optimizers.noise import UNKNOWN, Estimate, Scatter, batch_curvatures, variance_left
 from optimizers.optimizer import Evaluation, Oracle
-from optimizers.stepper import State, Stepper
-from optimizers.trajectory import iterate, planned
+from optimizers.probes import unmeasured
+from optimizers.stepper import Stepper
+from optimizers.trajectory import Iterate, iterate, planned
 
 ALONG = (
-    "loss", "grad_norm", "lr", "sharpness", "threshold", "stable_lr", "line_lr", "polyak", "dog", "smoothness", "noise_scale",
+    "loss", "grad_norm", "lr", "sharpness", "threshold", "stable_lr", "batch_lr", "line_lr", "polyak", "dog", "smoothness",
+    "noise_scale",
 )  # fmt: skip
 HERE = (
     "scaled", "update_norm", "slope", "curvature", "third", "best_lr", "rise_lr", "armijo", "noise_error", "sharpness_slope",
-    "drift", "reach", "least",
+    "drift", "reach", "least", "batch_size", "batch_loss", "batch_sharpness", "batch_error", "batches_above", "curved_noise", "curved_error",
+    "noisy_lr",
 )  # fmt: skip
 _GRID = 81  # step sizes of the line scan
 _BEYOND = 30.0  # how far it goes below the smallest and above the largest step size of interest
-_DRAWS = 8  # batches that the gradient noise is estimated from
 _CHECKPOINTS = 16
 _ARMIJO = 1e-4  # Nocedal and Wright 2006, Numerical Optimization, ch. 3
 _DOG_START = 1e-6  # relative to 1 + |w0|
@@ -37,12 +40,16 @@ CATAPULT = (
 
 @dataclass(frozen=True)
 class Scan:
-    """The loss along one update u of a rule, at w + (eta / lr) u, beside its quadratic and cubic models at w."""
+    """The loss along one update u of a rule, at w + (eta / lr) u, beside its quadratic and cubic models at w.
+
+    `batch` is the loss of the batch that the update was made from, NaN where it was made from all samples.
+    """
 
     eta: Tensor  # (G,)
     loss: Tensor  # (G,)
     quadratic: Tensor  # (G,)
     cubic: Tensor  # (G,)
+    batch: Tensor  # (G,)
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ class Study:
         """Raises KeyError if one is missing."""
         reached = any(name.startswith("here.") for name in named)  # the step looked at
         here = {name: float(named[f"here.{name}"]) for name in (*ALONG, *HERE)} if reached else {}
-        scan = Scan(*(named[f"scan.{name}"] for name in ("eta", "loss", "quadratic", "cubic"))) if reached else None
+        scan = Scan(*(named[f"scan.{one.name}"] for one in fields(Scan))) if reached else None
         along = {name: named[f"along.{name}"] for name in ALONG}
         at, diverged_at = int(named["study.at"]), int(named["study.diverged_at"])
         return cls(named["study.step"], along, at, here, scan, named["study.params"], diverged_at)
@@ -105,18 +112,19 @@ def outlook(here: dict[str, float]) -> str:
 
 
 def study(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, steps: int = 100, at: int = 0, seed: int = 0,
-    *, batch_size: int | None = None,
+    *, batch_size: int | None = None, sampling: str = "epochs",
 ) -> Study:  # fmt: skip
     """Run a rule for `steps` steps from start (dim,), and look at step `at` which step sizes it allows there.
 
-    Raises ValueError or TypeError for what does not fit.
+    With a batch_size the update looked at is the one that the run makes from its batch, and what it does to the loss of all
+    samples; batches are drawn as `sampling` says (see `run`). Raises ValueError or TypeError for what does not fit.
     """
-    *_, last = studying(landscape, stepper, start, steps, at, seed, batch_size=batch_size)
+    *_, last = studying(landscape, stepper, start, steps, at, seed, batch_size=batch_size, sampling=sampling)
     return last
 
 
 def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, steps: int = 100, at: int = 0, seed: int = 0,
-    *, batch_size: int | None = None,
+    *, batch_size: int | None = None, sampling: str = "epochs",
 ) -> Iterator[Study]:  # fmt: skip
     """`study` as it grows: yields after each of its looks. Stop pulling to cancel."""
     if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at <= steps:
@@ -124,14 +132,14 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
     start = landscape.start()[0] if start is None else start
     if not isinstance(start, Tensor) or start.shape != (landscape.dim,):
         raise ValueError(f"start must be a tensor of shape ({landscape.dim},), one point to start from.")
-    (stepper,) = planned(landscape, [stepper], start, steps, seed, batch_size)
-    look = _Look(landscape, stepper, start, steps, batch_size, seed)
+    (stepper,) = planned(landscape, [stepper], start, steps, seed, batch_size, sampling)
+    look = _Look(landscape, stepper, start, steps, sampling, seed)
     stops = {round(index * steps / _CHECKPOINTS) for index in range(_CHECKPOINTS + 1)} | {at}
     taken: list[int] = []
     rows: list[dict[str, float]] = []
     here: dict[str, float] = {}
     scan, diverged_at = None, -1
-    for now in iterate(landscape, [stepper], start, seed=seed, batch_size=batch_size):
+    for now in iterate(landscape, [stepper], start, seed=seed, batch_size=batch_size, sampling=sampling):
         params = now.params[0]
         if not bool(now.alive.all()):
             diverged_at = now.step
@@ -139,9 +147,9 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
             look.passes(params, now.grad[0])
         if now.step in stops or diverged_at >= 0:
             if diverged_at < 0:
-                values = look.at(now.step, params, now.states[0])
+                values = look.at(now)
                 if now.step == at:
-                    extra, scan = look.closely(params, values)
+                    extra, scan = look.closely(values)
                     here = {name: float(value) for name, value in (values | extra).items()}
             else:
                 values = dict.fromkeys(ALONG, math.nan)
@@ -156,10 +164,8 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
 class _Look:
     """Looks at the points of one run, and remembers of those it passed what the adaptive step sizes need."""
 
-    def __init__(
-        self, landscape: Landscape, stepper: Stepper, start: Tensor, steps: int, batch_size: int | None, seed: int
-    ):
-        self._landscape, self._stepper, self._seed, self._batch_size = landscape, stepper, seed, batch_size
+    def __init__(self, landscape: Landscape, stepper: Stepper, start: Tensor, steps: int, sampling: str, seed: int):
+        self._landscape, self._stepper, self._seed, self._sampling = landscape, stepper, seed, sampling
         self._scaled = stepper.rule.preconditions
         limits = stepper.preconditioned_thresholds(steps) if self._scaled else stepper.thresholds(steps)
         self._limits = [math.nan] * (steps + 1) if limits is None else [*limits, limits[-1]]
@@ -167,28 +173,24 @@ class _Look:
         self._factors = [1.0] * (steps + 1) if factors is None else [*factors, factors[-1]]
         self._least = _least(landscape, start)
         self._first, self._travelled, self._squares = start, _DOG_START * (1 + float(start.norm())), 0.0
-        self._before: tuple[Tensor, Tensor] | None = None
-        self._smoothness = math.nan
+        self._before: Tensor | None = None
+        self._now: Tensor | None = None
         self._warm: Tensor | None = None
 
     def passes(self, params: Tensor, grad: Tensor) -> None:
         """One step of the run, looked at or not."""
         self._travelled = max(self._travelled, float((params - self._first).norm()))
         self._squares += float(grad.square().sum())
-        if self._before is not None:
-            change = float((grad - self._before[1]).norm())
-            moved = float((params - self._before[0]).norm())
-            self._smoothness = moved / (2 * change) if change > 0 else math.nan
-        self._before = params, grad
+        self._before, self._now = self._now, params
 
-    def at(self, step: int, params: Tensor, state: State) -> dict[str, float]:
+    def at(self, now: Iterate) -> dict[str, float]:
         """What ALONG names, at one step."""
-        landscape = self._landscape
+        landscape, step, self.batch = self._landscape, now.step, now.drawn[0]
+        self.params = params = now.params[0]
         loss, grad = landscape.value_and_grad(params)
-        oracle = Oracle(
-            landscape, None, torch.Generator().manual_seed(self._seed), known=(params, Evaluation(loss, grad))
-        )
-        new, new_state = self._stepper.step(params, state, oracle)
+        known = Evaluation(loss, grad) if self.batch is None else Evaluation(now.loss[0], now.grad[0])
+        oracle = Oracle(landscape, self.batch, now.noise[0].clone_state(), known=(params, known))
+        new, new_state = self._stepper.step(params, now.states[0], oracle)
         self.update, self.grad, self.hessian = new - params, grad, landscape.hessian_operator(params)
         divisor = self._stepper.preconditioner(new_state) if self._scaled else None
         self.scale = None if divisor is None else divisor.rsqrt()
@@ -198,7 +200,9 @@ class _Look:
         stable = (limit + decay) * lr / (sharpness + decay) if sharpness + decay > 0 else math.inf
         slope, curvature = float(grad @ self.update), float(self.update @ self.hessian(self.update))
         squared, value = float(grad.square().sum()), float(loss)
-        noise, self.noise_error = self._noise(params, grad)
+        self.scatter = Scatter.at(landscape, params, grad, self._seed)
+        self.noise = self.scatter.scale if self.scatter is not None else UNKNOWN
+        batch_limit = (limit * lr) / self._batch_sharpness() if self.batch is not None else math.nan
         return {
             "loss": value,
             "grad_norm": math.sqrt(squared),
@@ -206,11 +210,12 @@ class _Look:
             "sharpness": sharpness,
             "threshold": limit,
             "stable_lr": stable if math.isfinite(limit) else math.nan,
+            "batch_lr": batch_limit if batch_limit > 0 else math.nan,
             "line_lr": _where_it_rises(lr, slope, curvature),
             "polyak": (value - self._least) / squared if squared > 0 and value >= self._least else math.nan,
             "dog": self._travelled / math.sqrt(self._squares) if self._squares > 0 else math.nan,
-            "smoothness": self._smoothness,
-            "noise_scale": noise,
+            "smoothness": self._smoothness(grad),
+            "noise_scale": self.noise.value,
         }
 
     def _sharpness(self, params: Tensor) -> float:
@@ -222,35 +227,35 @@ class _Look:
         self.top = scale * pairs.vectors[0]
         return float(pairs.values[0])
 
-    def _noise(self, params: Tensor, grad: Tensor) -> tuple[float, float]:
-        """The simple gradient noise scale tr(Sigma) / |G|^2 and its standard error (McCandlish et al. 2018, eq. 2.9).
+    def _smoothness(self, grad: Tensor) -> float:
+        """|w_t - w_s| / 2 |g_t - g_s| with the step s before, both gradients those of all samples."""
+        if self._before is None:
+            return math.nan
+        change = float((grad - self._landscape.grad(self._before)).norm())
+        return float((self.params - self._before).norm()) / (2 * change) if change > 0 else math.nan
 
-        From batches drawn with replacement: the mean of |g_B - G|^2 is tr(Sigma) / B.
-        """
-        samples, squared = self._landscape.samples, float(grad.square().sum())
-        if samples is None or samples < 2 or squared == 0:
-            return math.nan, math.nan
-        size = min(64, samples)
-        batches = torch.randint(samples, (_DRAWS, size), generator=torch.Generator().manual_seed(self._seed))
-        batches = batches.to(params.device)
-        chunk = max(1, self._landscape.chunk(params))
-        grads = [self._landscape.grad(params.expand(len(one), -1), one) for one in batches.split(chunk)]
-        spread = size * (torch.cat(grads) - grad).square().sum(-1).double() / squared
-        return float(spread.mean()), float(spread.std() / math.sqrt(_DRAWS))
+    def _batch_sharpness(self) -> float:
+        """The mean curvature of the batches along their own gradients, in the scaling of the rule."""
+        assert self.batch is not None
+        scale = 1.0 if self.scale is None else self.scale
+        self.curvatures = batch_curvatures(
+            self._landscape, self.params, len(self.batch), self._sampling, self._seed, scale
+        )
+        return float(self.curvatures.mean())
 
-    def closely(self, params: Tensor, known: dict[str, float]) -> tuple[dict[str, float], Scan]:
+    def closely(self, known: dict[str, float]) -> tuple[dict[str, float], Scan]:
         """What is measured at one step only, and the line scan, at the point last looked at."""
-        update, lr, loss = self.update, known["lr"], known["loss"]
+        params, update, lr, loss = self.params, self.update, known["lr"], known["loss"]
         slope, curvature = float(self.grad @ update), float(update @ self.hessian(update))
         third = float(self._bend(params, update) @ update)
         bend = self._bend(params, self.top)
         eta = self._grid(known).to(params)
         share = (eta / lr if lr > 0 else torch.zeros_like(eta))[:, None]
-        chunk = max(1, self._landscape.chunk(params))
-        losses = torch.cat([self._landscape.loss(params + one * update) for one in share.split(chunk)])
+        losses = self._line(share, update)
+        on_batch = self._line(share, update, self.batch) if self.batch is not None else unmeasured(losses)
         m = share[:, 0].double()
         quadratic = loss + slope * m + curvature / 2 * m**2
-        scan = Scan(eta.double(), losses.double(), quadratic, quadratic + third / 6 * m**3)
+        scan = Scan(eta.double(), losses.double(), quadratic, quadratic + third / 6 * m**3, on_batch.double())
         finite = scan.loss.nan_to_num(math.inf, math.inf, math.inf)
         rises = finite > loss + 1e-12 * abs(loss)
         return {
@@ -261,13 +266,40 @@ class _Look:
             "third": third,
             "best_lr": float(scan.eta[finite.argmin()]),
             "rise_lr": float(scan.eta[int(rises.int().argmax())]) if bool(rises.any()) else math.inf,
-            "armijo": self._armijo(params, known),
-            "noise_error": self.noise_error,
+            "armijo": self._armijo(known),
+            "noise_error": self.noise.error,
             "sharpness_slope": float(bend.norm()),
             "drift": float(bend @ update),
             "reach": 1 + float(params.norm()),
             "least": self._least,
-        }, scan
+        } | self._of_batches(known), scan
+
+    def _line(self, shares: Tensor, direction: Tensor, batch: Tensor | None = None) -> Tensor:
+        """The loss (G,) at params + shares (G, 1) * direction."""
+        chunk = max(1, self._landscape.chunk(self.params))
+        return torch.cat([self._landscape.loss(self.params + one * direction, batch) for one in shares.split(chunk)])
+
+    def _of_batches(self, known: dict[str, float]) -> dict[str, float]:
+        """What only batches bring in: the curvature they feel, and how large a step their noise leaves room for."""
+        curved = self.scatter.curved if self.scatter is not None else UNKNOWN
+        size, felt, above, loss, variance = 0, UNKNOWN, math.nan, math.nan, 0.0
+        if self.batch is not None and self._landscape.samples is not None:
+            size, felt = len(self.batch), Estimate.of(self.curvatures)
+            loss = float(self._landscape.loss(self.params, self.batch))
+            above = float((self.curvatures > known["threshold"]).double().mean())
+            variance = variance_left(self._landscape.samples, size, self._sampling)
+        along = float(self.grad @ self.hessian(self.grad))
+        noise_free = 2 * known["grad_norm"] ** 2 / along if along > 0 else math.nan
+        return {
+            "batch_size": float(size),
+            "batch_loss": loss,
+            "batch_sharpness": felt.value,
+            "batch_error": felt.error,
+            "batches_above": above,
+            "curved_noise": curved.value,
+            "curved_error": curved.error,
+            "noisy_lr": noise_free / (1 + max(0.0, curved.value) * variance) if size else math.nan,
+        }
 
     def _bend(self, params: Tensor, vector: Tensor) -> Tensor:
         """D^3 L[v, v, .] (dim,): the gradient of the curvature along v, from central differences of Hessian-vector products."""
@@ -287,14 +319,12 @@ class _Look:
         low, high = math.log10(min(marks) / _BEYOND), math.log10(max(marks) * _BEYOND)
         return torch.logspace(low, high, _GRID, dtype=torch.float64)
 
-    def _armijo(self, params: Tensor, known: dict[str, float]) -> float:
+    def _armijo(self, known: dict[str, float]) -> float:
         """Backtracking along the gradient by halves, from 16 times the larger of lr and 2 / sharpness."""
         two_over = 2 / known["sharpness"] if known["sharpness"] > 0 else 0.0
         first = 16 * max(known["lr"], two_over) or 1.0
         eta = first * 0.5 ** torch.arange(40, dtype=torch.float64)
-        step = eta.to(params)[:, None]
-        chunk = max(1, self._landscape.chunk(params))
-        losses = torch.cat([self._landscape.loss(params - one * self.grad) for one in step.split(chunk)]).double()
+        losses = self._line(eta.to(self.params)[:, None], -self.grad).double()
         enough = losses <= known["loss"] - _ARMIJO * eta.to(losses.device) * known["grad_norm"] ** 2
         return float(eta[int(enough.int().argmax())]) if bool(enough.any()) else math.nan
 

@@ -35,7 +35,7 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
         except ValueError as refusal:
             st.error(str(refusal))
             return experiment
-        own |= _batch_controls(experiment, landscape)
+        own |= batch_controls(experiment, landscape)
         if "vary" in VIEWS[view].keys:
             own |= _overlay_controls(experiment, landscape, optimizers)
         own |= _measure_controls(experiment, landscape, optimizers)
@@ -80,8 +80,11 @@ def _landscape_settings(landscape: Landscape, prefix: str) -> dict[str, Any]:
     return values
 
 
-def _batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, Any]:
+def batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, Any]:
+    """How many samples a step sees, and how they are drawn; for what is not a mean over samples, a sentence."""
     if landscape.samples is None:
+        if visible("batch_size"):
+            st.caption(f"{landscape.label} is not a mean over samples, so there are no minibatches to draw.")
         return {"batch_size": 0}
     with section("Minibatches", ":material/shuffle:", ("batch_size", "sampling")):
         return own_controls(experiment, ("batch_size", "sampling"))

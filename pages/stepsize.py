@@ -12,6 +12,7 @@ from pages import _components as components
 from pages._controls import begin, machine_controls, own_controls, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
+from pages._network import batch_controls
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from pages._sharing import plain
 from ravine import Experiment, Result
@@ -53,10 +54,12 @@ def controls(experiment: Experiment) -> Experiment:
     else:
         rest, extras = unopened(before, rule)
         values |= rest
-    own |= machine_controls(experiment)
     try:
+        landscape = kind(**chosen)
+        own |= batch_controls(experiment, landscape)
+        own |= machine_controls(experiment)
         optimizers = (built(rule, values, extras, before),)
-        return dataclasses.replace(experiment, landscape=kind(**chosen), start=start, optimizers=optimizers, **own)
+        return dataclasses.replace(experiment, landscape=landscape, start=start, optimizers=optimizers, **own)
     except ValueError as refusal:
         st.error(str(refusal))
         return experiment
@@ -81,8 +84,11 @@ def _start(before: tuple[float, float] | None, kind: type[Landscape]) -> tuple[f
 
 
 def draw(result: Result) -> None:
-    """The picture, and every number with its origin."""
+    """The rest of the verdict, the picture, and every number with its origin."""
     assert result.study is not None
+    rest = result.sentences()[1:]
+    if rest:
+        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in rest))
     components.figure(f"{VIEW} figure", result.figure().to_json())
     with st.expander("Every number, and where it comes from", icon=":material/functions:"):
         rows = "".join(
@@ -92,7 +98,8 @@ def draw(result: Result) -> None:
         if rows:
             st.markdown(f"| number | value | formula | how | reference |\n|---|---|---|---|---|\n{rows}")
         st.caption(
-            "The update u is the rule's next one with the gradient of all samples. Polyak, DoG, local smoothness and Armijo are "
+            "The update u is the rule's next one, from the batch of that step where there are batches; the loss along it, its "
+            "models and the sharpness are those of all samples. Polyak, DoG, local smoothness and Armijo are "
             "step sizes of plain gradient descent: for a rule that divides by something they are in other units."
         )
     download(result)
@@ -122,11 +129,13 @@ def dropped(experiment: Experiment) -> None:
         index = int(st.slider("Point of the trajectory", 0, len(found) - 1, index))
     start = found[index].to(dtype=DTYPES[experiment.dtype], device=experiment.device)
     with st.spinner("Looking at this point"):
-        look = study(experiment.landscape, experiment.optimizers[0], start, steps=1, at=0, seed=experiment.seed)
+        look = study(
+            experiment.landscape, experiment.optimizers[0], start, steps=1, at=0, seed=experiment.seed,
+            batch_size=experiment.batch_size or None, sampling=experiment.sampling,
+        )  # fmt: skip
     result = Result.of_study(experiment, look)
     st.caption("At the point of the file, as if the run began there. A link cannot hold it: it names the run only.")
-    for sentence in result.sentences():
-        st.info(plain(sentence), icon=":material/straighten:")
+    st.info(plain(result.summary()), icon=":material/straighten:")
     draw(result)
 
 

@@ -200,8 +200,9 @@ def _study(experiment: Experiment) -> Iterator[Result]:
     total = experiment.steps
     with one_thread():
         for one in studying(
-            experiment.landscape, experiment.optimizers[0], start, total, experiment.looked_at, experiment.seed
-        ):
+            experiment.landscape, experiment.optimizers[0], start, total, experiment.looked_at, experiment.seed,
+            batch_size=experiment.batch_size or None, sampling=experiment.sampling,
+        ):  # fmt: skip
             done = total if one.diverged_at >= 0 else int(one.step[-1])
             yield Result.of_study(experiment, one, done=done, total=total, phase=f"step {done} of {total}")
 

@@ -658,7 +658,7 @@ VIEWS: dict[str, View] = {
         _slice,
     ),
     "sweep": View("sweep", (*_RUN, "over_x", "over_y", "measure"), ("outcome",), 1, lambda kind: True, _sweep),
-    "stepsize": View("stepsize", (*_RUN, "at"), (), 1, lambda kind: True, _stepsize),
+    "stepsize": View("stepsize", (*_RUN, "batch_size", "sampling", "at"), (), 1, lambda kind: True, _stepsize),
 }
 
 

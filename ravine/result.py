@@ -172,7 +172,9 @@ class Result:
         return buffer.getvalue()
 
     def summary(self) -> str:
-        """The sentences in one breath; where runs are many, what they have in common."""
+        """The sentences in one breath; the first where there are many of one run; of many runs what they have in common."""
+        if self.study is not None:
+            return self.sentences()[0]
         if len(self.others) < 2:
             return " ".join(self.sentences())
         return stability.summary(self.experiment, self.paths)
@@ -188,7 +190,7 @@ class Result:
                 return [self._sweep_sentence()]
             case "stepsize":
                 assert self.study is not None
-                return [" ".join(verdict(self.study, self.experiment.optimizers[0]))]
+                return verdict(self.study, self.experiment.optimizers[0])
         return self._endings()
 
     def _endings(self) -> list[str]:

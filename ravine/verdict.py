@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from optimizers import Stepper, Study
 
+_PLAIN = 1e-6  # how close threshold times step size must be to 2 for a step to count as one of plain gradient descent
+_EDGE = 0.1  # relative to 2/eta: what counts as at the edge
+
 
 class Origin(NamedTuple):
     """One number of a study and how it was got."""
@@ -29,7 +32,7 @@ def verdict(study: Study, stepper: Stepper) -> list[str]:
         if study.diverged_at >= 0:
             return [f"The run diverged at step {study.diverged_at}, before it came to step {study.at}."]
         return ["The run has not come to this step yet."]
-    said = [_outlook(study, stepper), _next(here), *_width(study), *_noise(here)]
+    said = [*_batches(here), _outlook(study, stepper), _next(here), *_width(study), *_noise(here)]
     if study.diverged_at >= 0:
         said.append(f"The run did diverge, at step {study.diverged_at}.")
     return said
@@ -43,6 +46,11 @@ def _outlook(study: Study, stepper: Stepper) -> str:
             f"{eta}: no stability threshold is known for {stepper.title}, so only the loss along the update can tell."
         )
     ratio = here["sharpness"] / here["threshold"]
+    if here["batch_size"] and ratio < 1:
+        return (
+            f"On the loss of all samples {eta} would be {ratio:.2g} times the stable step along the top eigenvector "
+            f"({_short(here['stable_lr'])}): what instability there is comes from the batches."
+        )
     scaled = " in the scaling of the rule" if here["scaled"] else ""
     times = (
         f"{eta} is {ratio:.2g} times the stable step along the top eigenvector{scaled} ({_short(here['stable_lr'])})"
@@ -102,12 +110,58 @@ def _width(study: Study) -> list[str]:
     ]
 
 
+def _batches(here: dict[str, float]) -> list[str]:
+    """Batch sharpness against 2/eta, and how large a step the noise leaves room for."""
+    size = int(here["batch_size"])
+    if not size:
+        return []
+    felt = f"{_short(here['batch_sharpness'])} ± {_short(here['batch_error'])}"
+    measured = f"On batches of {size:,} the curvature along a batch's own gradient, the batch sharpness, is {felt}"
+    if here["scaled"] or abs(here["threshold"] * here["lr"] - 2) > _PLAIN:
+        return [f"{measured}. Where training comes to hover is known for plain steps only, not for this rule."]
+    ratio, doubt = here["batch_sharpness"] / here["threshold"], 2 * here["batch_error"] / here["threshold"]
+    said = f"{measured}, {ratio:.2g} times 2/η = {_short(here['threshold'])}; {_share(here['batches_above'])}"
+    if abs(ratio - 1) <= max(_EDGE, doubt):
+        said += ": this is the edge of stochastic stability, where SGD holds it as long as it trains."
+    elif ratio < 1:
+        said += ": batches leave room for a larger step."
+    else:
+        said += (
+            ": expect the loss of the batches to swing until the run has come to where they are flatter, or to diverge if it "
+            "finds no such place."
+        )
+    return [said, *_room(here)]
+
+
+def _share(above: float) -> str:
+    """Of the batches, those whose own step overshoots."""
+    if above == 0:
+        return "a step lowers the loss of the batch that it was made from"
+    return f"for {above:.0%} of the batches a step raises the very loss that it was made from"
+
+
+def _room(here: dict[str, float]) -> list[str]:
+    room, eta = here["noisy_lr"], here["lr"]
+    if not math.isfinite(room):
+        return []
+    fits = "this one does" if eta < room else "this one raises it; smaller steps or larger batches go on lowering it"
+    return [
+        f"By the curvature along the gradient a plain step on a batch lowers the loss of all samples on average up to η = {_short(room)}: {fits}."
+    ]
+
+
 def _noise(here: dict[str, float]) -> list[str]:
     if not math.isfinite(here["noise_scale"]):
         return []
     return [
         f"Gradient noise matters for batches up to about {_short(here['noise_scale'])} ± {_short(here['noise_error'])} samples: "
         "larger ones hardly allow larger steps."
+        + (
+            f" Of batches of {int(here['batch_size']):,} the gradient's variance is "
+            f"{_short(here['noise_scale'] / here['batch_size'])} times its square."
+            if here["batch_size"]
+            else ""
+        )
     ]
 
 
@@ -142,7 +196,21 @@ def origins(study: Study, stepper: Stepper) -> list[Origin]:
          "Halving from 16 times the larger of η and 2/λ, along the gradient.",
          "Armijo 1966, Pacific J. Math. 16; Nocedal and Wright 2006, ch. 3"),
         ("gradient noise scale", "noise_scale", r"B = \frac{\operatorname{tr} \Sigma}{\|\nabla L\|^2}",
-         "From 8 batches drawn with replacement.", "McCandlish et al. 2018, arXiv:1812.06162"),
+         "From 32 batches drawn with replacement.", "McCandlish et al. 2018, arXiv:1812.06162"),
+        ("noise scale with curvature", "curved_noise",
+         r"\frac{\operatorname{tr}(\nabla^2 L\, \Sigma)}{\nabla L^\top \nabla^2 L\, \nabla L}",
+         "From the same batches; exact on a quadratic.", "McCandlish et al. 2018, arXiv:1812.06162, eq. 2.8"),
+        ("batch sharpness", "batch_sharpness", r"\mathbb{E}_B\left[\frac{g_B^\top H_B\, g_B}{\|g_B\|^2}\right]",
+         "Over 16 batches of the run's size, drawn as the run draws them" + (", in the rule's scaling." if scaled else "."),
+         "Andreyev and Beneventano 2024, arXiv:2412.20553"),
+        ("batches that overshoot", "batches_above", r"P_B\left[g_B^\top H_B\, g_B > c/\eta\, \|g_B\|^2\right]",
+         "Of the same 16: on a quadratic, those whose own loss the step raises.", ""),
+        ("stable step of the batches", "batch_lr", r"c / \mathbb{E}_B[\ldots]",
+         "The step size whose threshold is the batch sharpness.", "Andreyev and Beneventano 2024, arXiv:2412.20553"),
+        ("limit under noise", "noisy_lr",
+         r"\frac{2\|\nabla L\|^2}{\nabla L^\top \nabla^2 L\, \nabla L\,(1 + B_H / b)}",
+         "Up to here a plain step on a batch of b lowers the loss on average; B with curvature, and less noise where an epoch "
+         "repeats no sample.", "McCandlish et al. 2018, arXiv:1812.06162, eq. 2.7"),
         ("slope of the sharpness", "sharpness_slope", r"\|\nabla^3 L[v, v, \cdot]\|",
          "By central differences of Hessian-vector products, v the top eigenvector.",
          "Damian et al. 2023, arXiv:2209.15594"),

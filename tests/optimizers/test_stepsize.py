@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 
-from landscapes import LANDSCAPES, MLP, Formula
+from landscapes import LANDSCAPES, MLP, Formula, from_module
 from optimizers import OPTIMIZERS, SCHEDULES, Scheduled, Study, run, study
+from ravine.verdict import verdict
 
 BOWL = LANDSCAPES["quadratic"](kappa=10.0)  # curvatures 10 and 1
 SADDLE = Formula("(x*y)^2/2", window=((-3.0, 3.0), (-3.0, 3.0)))  # Lewkowycz et al. 2020: two layers, one sample
@@ -224,3 +225,91 @@ def test_what_is_not_a_step_of_the_run_is_refused(at):
         study(BOWL, GD(lr=0.1), steps=5, at=at)
     with pytest.raises(ValueError, match=r"start must be a tensor of shape \(2,\)"):
         study(BOWL, GD(lr=0.1), torch.zeros(3), steps=5)
+
+
+# ------------------------------------------------------------------ minibatches
+
+
+def regression(inputs, targets):
+    """Mean squared error of a linear model, (n, d) -> (n,): exactly quadratic, each sample's Hessian 2 x x'."""
+    module = torch.nn.Linear(inputs.shape[1], 1, bias=False, dtype=torch.float64)
+    torch.nn.init.constant_(module.weight, 1.0)
+    return from_module(module, torch.nn.functional.mse_loss, (inputs, targets[:, None]))
+
+
+def scattered(count=24, dim=3):
+    generator = torch.Generator().manual_seed(3)
+    inputs = torch.randn(count, dim, generator=generator, dtype=torch.float64)
+    return inputs, torch.randn(count, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("factor", "word"), [(0.5, "leave room"), (1.0, "edge of stochastic"), (1.5, "swing")])
+def test_where_every_batch_is_equally_curved_the_batch_sharpness_tells_what_happens(factor, word):
+    land = regression(torch.ones(6, 1, dtype=torch.float64), torch.zeros(6, dtype=torch.float64))  # each curved by 2
+    rule = GD(lr=factor)
+    look = study(land, rule, steps=1, at=0, batch_size=1, sampling="replacement")
+    assert look.here["batch_sharpness"] == pytest.approx(2.0)
+    assert look.here["batch_error"] == pytest.approx(0.0, abs=1e-12)
+    assert look.here["batch_lr"] == pytest.approx(1.0)
+    assert look.here["batches_above"] == (factor > 1)
+    said = verdict(look, rule)[0]
+    assert word in said
+    # w goes to (1 - 2 lr) w at each step: to 0, to and fro between 1 and -1, or away.
+    end = run(land, rule, steps=20, batch_size=1, sampling="replacement", record_every=20).final
+    assert float(end.abs()) == pytest.approx(abs(1 - 2 * factor) ** 20, abs=1e-9)
+
+
+def test_batches_above_two_over_eta_are_those_whose_step_raises_their_own_loss():
+    inputs, targets = scattered()
+    land = regression(inputs, targets)
+    params, lr = land.start()[0], 0.4
+    look = study(land, GD(lr=lr), steps=1, at=0, batch_size=3)
+    orders = torch.Generator().manual_seed(0)  # as the run draws them: whole epochs, cut into batches
+    batches = [batch for _ in range(2) for batch in torch.randperm(24, generator=orders).split(3)]
+    assert len(batches) == 16
+    rises, curvatures = [], []
+    for batch in batches:
+        grad = land.grad(params, batch)
+        rises.append(bool(land.loss(params - lr * grad, batch) > land.loss(params, batch)))
+        hessian = 2 * inputs[batch].T @ inputs[batch] / 3
+        curvatures.append(float(grad @ hessian @ grad / grad.square().sum()))
+    assert 0 < sum(rises) < 16
+    assert look.here["batches_above"] == sum(rises) / 16
+    assert look.here["batch_sharpness"] == pytest.approx(sum(curvatures) / 16)
+
+
+@pytest.mark.parametrize(("size", "sampling"), [(1, "replacement"), (2, "epochs")])
+def test_the_limit_under_noise_is_where_the_mean_loss_over_every_batch_stops_falling(size, sampling):
+    inputs, targets = scattered()
+    land = regression(inputs, targets)
+    params = land.start()[0]
+    here = study(land, GD(lr=0.1), steps=1, at=0, batch_size=size, sampling=sampling).here
+    batches = torch.combinations(torch.arange(24), size)
+    grads = land.grad(params.expand(len(batches), -1), batches)
+    hessian = 2 * inputs.T @ inputs / 24
+    limit = 2 * float(land.grad(params).square().sum() / ((grads @ hessian) * grads).sum(-1).mean())
+    assert float(land.loss(params - limit * grads).mean()) == pytest.approx(float(land.loss(params)))
+    # Between the limits at both ends of four standard errors of the noise scale, which comes from a few batches.
+    noisy, spread = here["noisy_lr"], 4 * here["curved_error"]
+    ends = [noisy * (1 + here["curved_noise"] * left) / (1 + max(0.0, here["curved_noise"] + error) * left)
+            for left in (1.0 if size == 1 else 22 / 23 / 2,) for error in (-spread, spread)]  # fmt: skip
+    assert ends[1] < limit < ends[0]
+    assert ends[0] < 4 * ends[1]
+
+
+def test_the_update_looked_at_is_the_one_that_the_run_makes_from_its_batch():
+    rule, at = OPTIMIZERS["heavy_ball"](lr=0.02), 3
+    look = study(NETWORK, rule, steps=5, at=at, seed=4, batch_size=8)
+    path = run(NETWORK, rule, steps=5, seed=4, batch_size=8)
+    torch.testing.assert_close(look.params, path.final)
+    update = path.params[at + 1] - path.params[at]
+    assert look.here["update_norm"] == pytest.approx(float(update.norm()))
+    there = path.params[at] + (look.scan.eta / 0.02)[:, None] * update
+    torch.testing.assert_close(look.scan.loss, NETWORK.loss(there))
+    near = look.scan.eta.argmin()
+    assert float(look.scan.batch[near]) == pytest.approx(float(path.loss[at]), rel=1e-2)
+    grads = NETWORK.grad(path.params[at - 1 : at + 1])  # of all samples: two batches differ by more than the curvature
+    moved = path.params[at] - path.params[at - 1]
+    assert look.here["smoothness"] == pytest.approx(float(moved.norm() / (grads[1] - grads[0]).norm()) / 2)
+    assert "not for this rule" in verdict(look, rule)[0]
+    assert torch.isnan(study(NETWORK, rule, steps=5, at=at).scan.batch).all()

@@ -1,0 +1,97 @@
+"""What minibatches add to a step: how far their gradients scatter, and how curved the loss of one is along its own gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from landscapes import Landscape
+from optimizers.trajectory import SAMPLINGS
+
+_DRAWS = 32  # batches that the scatter is estimated from
+_SIZE = 16  # samples in each, at most
+_TURNS = 16  # batches that the batch sharpness is a mean over
+
+
+class Estimate(NamedTuple):
+    """A mean over random batches and its standard error; NaN where there is nothing to draw from."""
+
+    value: float
+    error: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> Estimate:
+        return cls(float(values.mean()), float(values.std() / math.sqrt(len(values))))
+
+
+UNKNOWN = Estimate(math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """How the gradients g_B of batches, drawn with replacement, scatter about the mean gradient G."""
+
+    landscape: Landscape
+    params: Tensor  # (dim,)
+    mean: Tensor  # (dim,), G
+    rows: Tensor  # (m, dim), each sqrt(B) (g_B - G): their mean square is tr(Sigma), Sigma that of one sample
+
+    @classmethod
+    def at(cls, landscape: Landscape, params: Tensor, mean: Tensor, seed: int) -> Scatter | None:
+        """None where there are no batches to draw, or no gradient to compare with."""
+        samples = landscape.samples
+        if samples is None or samples < 2 or not bool(mean.any()):
+            return None
+        size = min(_SIZE, samples)
+        batches = torch.randint(samples, (_DRAWS, size), generator=torch.Generator().manual_seed(seed))
+        grads = [
+            landscape.grad(params.expand(len(one), -1), one)
+            for one in batches.to(params.device).split(max(1, landscape.chunk(params)))
+        ]
+        return cls(landscape, params, mean, math.sqrt(size) * (torch.cat(grads) - mean))
+
+    @property
+    def scale(self) -> Estimate:
+        """The simple noise scale tr(Sigma) / |G|^2 (McCandlish et al. 2018, arXiv:1812.06162, eq. 2.9)."""
+        return Estimate.of(self.rows.square().sum(-1).double() / self.mean.square().sum().double())
+
+    @property
+    def curved(self) -> Estimate:
+        """The noise scale tr(H Sigma) / G'HG, exact on a quadratic (same, eq. 2.8); NaN where the loss is not convex along G."""
+        along = float(self.mean @ self.landscape.hvp(self.params, self.mean))
+        if along <= 0:
+            return UNKNOWN
+        products = [
+            self.landscape.hvp(self.params.expand(len(rows), -1), rows)
+            for rows in self.rows.split(max(1, self.landscape.chunk(self.params)))
+        ]
+        return Estimate.of((self.rows * torch.cat(products)).sum(-1).double() / along)
+
+
+def variance_left(samples: int, size: int, sampling: str) -> float:
+    """The variance of the mean over `size` samples, in those of one sample: 1/b, and less without repetition."""
+    return (samples - size) / ((samples - 1) * size) if sampling == "epochs" and samples > 1 else 1 / size
+
+
+def batch_curvatures(
+    landscape: Landscape, params: Tensor, size: int, sampling: str, seed: int, scale: Tensor | float = 1.0
+) -> Tensor:
+    """g'Hg / |g|^2 (m,) for gradient g and Hessian H of the loss on each of m batches, in coordinates w / scale.
+
+    Their mean is the batch sharpness of Andreyev and Beneventano 2024, arXiv:2412.20553. The loss of a batch rises along a
+    step of gradient descent made from it exactly where, on a quadratic, this is above 2 / lr.
+    """
+    assert landscape.samples is not None
+    draws = SAMPLINGS[sampling](landscape.samples, size, torch.Generator().manual_seed(seed))
+    found = []
+    for batch in islice(draws, _TURNS):
+        grad = scale * landscape.grad(params, batch)
+        product = scale * landscape.hvp(params, scale * grad, batch)
+        squared = grad.square().sum()
+        found.append((grad * product).sum() / squared if bool(squared > 0) else torch.full_like(squared, torch.nan))
+    return torch.stack(found).double()
