@@ -7,7 +7,7 @@ export function plotly() {
   loading ??= new Promise((resolve, reject) => {
     if (window.Plotly?.react) return resolve(window.Plotly);
     const script = document.createElement("script");
-    script.src = new URL("scripts/plotly.min.js", document.baseURI).href;
+    script.src = new URL("../plotly.min.js", import.meta.url).href;
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => {
       loading = null;

@@ -4,6 +4,7 @@ import { PAUSE, PLAY } from './page.js';
 import { clamp } from './text.js';
 
 const RUN_SECONDS = 5; // of playback at the speed 1
+const REST = 1.08; // of a loop, its rest at the end included
 
 export const playback = {
   /** Starts or stops playback; at the end it starts over. */
@@ -68,7 +69,7 @@ export const playback = {
       const passed = clamp(now - this.then, 0, 100) / 1000;
       this.clock += (passed * Number(this.speed.value) * last) / RUN_SECONDS;
       // A loop rests on its last step for a moment before it starts over.
-      if (this.clock >= last && (!this.loop.checked || this.clock > last * 1.08)) {
+      if (this.clock >= last && (!this.loop.checked || this.clock > last * REST)) {
         this.playing = this.loop.checked;
         this.clock = this.playing ? 0 : last;
       }
@@ -91,6 +92,32 @@ export const playback = {
     }
   },
 
+  /** Tells whoever listens on the page what the player does now: once, not at every frame of it. */
+  tell() {
+    const { playing, position, speed, loop } = this;
+    const told = { position, playing, speed: Number(speed.value), loop: loop.checked };
+    const text = JSON.stringify(playing ? { ...told, position: 0 } : told);
+    if (text === this.announced) return;
+    this.announced = text;
+    window.dispatchEvent(new CustomEvent('ravine:played', { detail: told }));
+  },
+
+  /** Does as another player does since some seconds. */
+  obey({ position, playing, speed, loop, since }) {
+    if (!this.packet) return;
+    const { last } = this.packet;
+    this.speed.value = String(speed);
+    this.loop.checked = loop;
+    this.scrub(position);
+    if (!playing || last < 1) return;
+    const reached = this.position + (since * speed * last) / RUN_SECONDS;
+    if (reached >= last && !loop) return void this.scrub(last);
+    this.seekTo(Math.floor(reached % (last * REST)));
+    this.playing = true;
+    this.sync();
+    this.schedule();
+  },
+
   /** Brings chart, table and controls to the present position. */
   sync() {
     const { packet, position: i, playing, seek } = this, { steps, last } = packet, { dataset } = this.root;
@@ -110,6 +137,7 @@ export const playback = {
       this.play.querySelector('span').textContent = playing ? 'Pause' : 'Play';
     }
     dataset.position = i;
+    this.tell();
     this.drawChart();
     // Nobody reads sixty numbers a second, and each costs a layout.
     const now = performance.now();

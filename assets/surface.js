@@ -73,6 +73,8 @@ class View {
     on(find('.rv-back'), 'click', () => this.scrub(this.position - 1));
     on(find('.rv-next'), 'click', () => this.scrub(this.position + 1));
     on(find('.rv-film'), 'click', () => this.film());
+    on(this.speed, 'change', () => this.tell());
+    on(this.loop, 'change', () => this.tell());
     on(this.seek, 'input', () => this.scrub(Number(this.seek.value)));
     on(this.root, 'keydown', (e) => this.rootKey(e));
     on(this.map, 'keydown', (e) => this.mapKey(e));
@@ -343,4 +345,9 @@ export default function view({ data, parentElement, setTriggerValue }) {
   const token = drawn.attach();
   drawn.receive(data);
   return () => drawn.detach(token);
+}
+
+/** Lets the player that is drawn in a parent do as another one does. */
+export function follow(parentElement, playback) {
+  views.get(parentElement)?.obey(playback);
 }

@@ -13,6 +13,25 @@ const views = new WeakMap();
 /** The room's page. */
 const page = (code, rest = '') => new URL(`room/${code}${rest}`, document.baseURI).href;
 
+const PAUSE = 250; // milliseconds between two reports of the player: a dragged slider must not flood a class
+let room = null, played = null, waiting = 0;
+
+/** Tells the room what the player on this page does, the last thing last. */
+function report() {
+  if (!room || !played || waiting) return;
+  const body = JSON.stringify({ key: room.key, ...Object.fromEntries(Object.entries(played).map(([k, v]) => [k, String(v)])) });
+  played = null;
+  waiting = setTimeout(() => {
+    waiting = 0;
+    report();
+  }, PAUSE);
+  fetch(page(room.code, '/play'), { method: 'POST', body }).catch(() => null);
+}
+window.addEventListener('ravine:played', ({ detail }) => {
+  played = detail;
+  report();
+});
+
 /** Asks for the tally and writes it down. */
 async function refresh(root, { code, key }) {
   const answer = await fetch(page(code, '/tally'), { method: 'POST', body: JSON.stringify({ key }) }).catch(() => null);
@@ -20,6 +39,17 @@ async function refresh(root, { code, key }) {
   const { present, votes } = await answer.json(), total = Math.max(1, ...Object.values(votes));
   root.dataset.present = present;
   root.querySelector('p').textContent = `${present} here`;
+  const words = Object.keys(votes), list = root.querySelector('dl');
+  if (list.dataset.words !== words.join()) {
+    list.dataset.words = words.join();
+    list.replaceChildren(...words.flatMap((word) => {
+      const [term, bar, count, fill] = ['dt', 'dd', 'dd', 'i'].map((tag) => document.createElement(tag));
+      term.textContent = word;
+      fill.dataset.bar = count.dataset.word = word;
+      bar.append(fill);
+      return [term, bar, count];
+    }));
+  }
   for (const [word, count] of Object.entries(votes)) {
     root.querySelector(`[data-word=${word}]`).textContent = count;
     root.querySelector(`[data-bar=${word}]`).style.width = `${(100 * count) / total}%`;
@@ -38,6 +68,8 @@ export default function teacher({ data, parentElement, setTriggerValue }) {
   }
   clearInterval(views.get(root));
   root.hidden = !data;
+  room = data;
+  report();
   if (!data) {
     if (root.dataset.code) sessionStorage.removeItem(MEMORY); // it was open here, and was closed
     delete root.dataset.code;
@@ -46,8 +78,7 @@ export default function teacher({ data, parentElement, setTriggerValue }) {
   sessionStorage.setItem(MEMORY, JSON.stringify(data));
   if (root.dataset.code !== data.code) {
     root.dataset.code = data.code;
-    root.innerHTML = `<style>${STYLE}</style><div>Room <b></b></div><div class="rv-where"></div><p style="margin:0" role="status">0 here</p><dl>${['converges', 'oscillates', 'diverges']
-      .map((word) => `<dt>${word}</dt><dd><i data-bar="${word}" style="width:0"></i></dd><dd data-word="${word}">0</dd>`).join('')}</dl>`;
+    root.innerHTML = `<style>${STYLE}</style><div>Room <b></b></div><div class="rv-where"></div><p style="margin:0" role="status">0 here</p><dl></dl>`;
     root.querySelector('b').textContent = data.code;
     root.querySelector('.rv-where').textContent = page(data.code).replace(/^https?:\/\//, '');
   }

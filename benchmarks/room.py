@@ -50,9 +50,9 @@ class Student(threading.Thread):
 
     def see(self, event: dict[str, object]) -> None:
         state = event.get("state")
-        if isinstance(state, dict) and state.get("view"):
+        if isinstance(state, dict) and state.get("parts") and int(str(event["version"])) not in self.had:
             fetch = http.client.HTTPConnection(self.host, timeout=60)
-            fetch.request("GET", f"/room/{self.code}/packet/{state['view']}")
+            fetch.request("GET", f"/room/{self.code}/packet/{state['parts'][-1]['name']}")
             answer = fetch.getresponse()
             if len(answer.read()) > 100 and answer.status == 200:
                 self.had[int(str(event["version"]))] = time.monotonic()

@@ -11,6 +11,8 @@ import streamlit as st
 
 from pages._assets import VERSION
 
+Part = tuple[str, bytes]  # of a picture: "field", "canvas" or "figure", and what the component of that name draws
+
 
 def _loader(script: str, export: str) -> str:
     """A component's script: loads the file once and hands over."""
@@ -33,14 +35,16 @@ _figure = st.components.v2.component("ravine_figure", js=_loader("figure.js", "d
 _chart = st.components.v2.component("ravine_chart", js=_loader("figure.js", "map"), isolate_styles=False)
 
 
-def field(key: str, packet: bytes) -> None:
+def field(key: str, packet: bytes) -> Part:
     """Hands a field of losses to the browser, which keeps the last few. Draws nothing."""
     _field(key=key, data=packet, height=1)
+    return "field", packet
 
 
-def canvas(key: str, packet: bytes, **callbacks: Any) -> None:
+def canvas(key: str, packet: bytes, **callbacks: Any) -> Part:
     """Draws runs on a field. `on_start_change` is called after a click, with {"x", "y"} in the session state under key."""
     _canvas(key=key, data=packet, **callbacks)
+    return "canvas", packet
 
 
 def room(key: str, data: dict[str, str] | None, **callbacks: Any) -> None:
@@ -58,19 +62,21 @@ def copyable(key: str, text: str) -> None:
     _copy(key=key, data=text)
 
 
-def figure(key: str, json: str, **callbacks: Any) -> None:
+def figure(key: str, json: str, **callbacks: Any) -> Part:
     """Draws a Plotly figure, given as JSON; an empty text only fetches Plotly ahead of the first figure.
 
     `on_click_change` is called after a click on a trace with a number as its `meta`, with {"step", "run"} in the session
     state under key: where on the x axis, and that number.
     """
     _figure(key=key, data=json, **callbacks)
+    return "figure", json.encode()
 
 
-def chart(key: str, json: str, **callbacks: Any) -> None:
+def chart(key: str, json: str, **callbacks: Any) -> Part:
     """A figure that answers.
 
     `on_point_change` is called after a click, with {"x", "y"} in the session state under key, and `on_range_change` after
     a zoom, with {"x": [low, high], "y": [low, high]}.
     """
     _chart(key=key, data=json, **callbacks)
+    return "figure", json.encode()

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
 from pages import _components as components
+from pages import _predict as predict
+from pages import _room as room
 from pages import _services as services
+from pages._components import Part
 from pages._link import reproduced
 from ravine import Experiment, Result
 from ravine.jobs import CANCELLED, FAILED, QUEUED, Busy, Job
+from ravine.question import unanswered
 
 _EVERY = 0.5  # seconds between two looks at a running computation
 _BLINK = 0.3  # seconds that a page may wait for something to show
 
 
-def live(experiment: Experiment, draw: Callable[[Result], None], *, eager: bool = False) -> None:
+def live(experiment: Experiment, draw: Callable[[Result], Sequence[Part]], *, eager: bool = False) -> None:
     """Starts the experiment when the page opens or the visitor asks, then follows it and draws its results.
 
-    With `eager` it starts after every change of a setting, for what shows something within a blink.
+    `draw` returns the parts of its picture that a live room is shown. With `eager` it starts after every change of a setting, for what shows something within a blink.
     """
     view = experiment.view
     if services.scheduler()[1]:
@@ -37,15 +41,22 @@ def live(experiment: Experiment, draw: Callable[[Result], None], *, eager: bool 
         services.jobs().poll(experiment, services.visitor())  # being asked for keeps a computation alive
         job = _job(experiment)
         active = _active(experiment)
-        _status(experiment, job, active)
+        hidden = predict.asks(experiment)
+        _status(experiment, job, active, hidden=hidden)
+        if hidden:
+            predict.ask(experiment, beside=True)
         result = job.result if job is not None else None
-        if result is None:
+        if result is None and not hidden:
             result = st.session_state.get(f"{view} last")
             if result is not None:
                 st.caption("Below: the last run, until this one has something to show.")
-        if result is not None:
+        if result is not None and hidden:
+            begun = components.figure(f"{view} asked", unanswered(result).figure().to_json())
+            room.show(experiment, [begun], asking=True)
+        elif result is not None:
             st.session_state[f"{view} last"] = result
-            draw(result)
+            said = predict.told(result)
+            room.show(experiment, draw(result), says=result.summary() if result.complete else "", answer=said)
             reproduced(result)
         else:
             components.figure(f"{view} waiting", "")
@@ -80,7 +91,7 @@ def _start(experiment: Experiment) -> None:
         st.error(str(full), icon=":material/hourglass:")
 
 
-def _status(experiment: Experiment, job: Job | None, active: bool) -> None:
+def _status(experiment: Experiment, job: Job | None, active: bool, *, hidden: bool) -> None:
     """One row of constant height: what is going on, and the button that fits."""
     text, button = st.columns([5, 1], gap="medium", vertical_alignment="center")
     if job is not None and active:
@@ -108,6 +119,8 @@ def _status(experiment: Experiment, job: Job | None, active: bool) -> None:
     elif job.state == CANCELLED:
         kept = f" What it had computed stays ({job.result.phase})." if job.result is not None else ""
         text.info(f"Cancelled.{kept}", icon=":material/stop:")
+    elif hidden:
+        text.info("Computed. Say first what you expect.", icon=":material/psychology_alt:")
     elif job.result is not None:
         text.success(job.result.summary(), icon=":material/check:")
     label = "Run" if job is None or job.state in (CANCELLED, FAILED) else "Done"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import streamlit as st
 
 from pages import _components as components
 from pages import _services as services
+from pages._components import Part
+from pages._controls import visible
 from pages._sharing import address, qr
 from ravine import Experiment
+from ravine.question import question
 from ravine.rooms import Refused
 
 _KEY = "room"  # in the session: code and the teacher's key
@@ -22,6 +26,8 @@ def controls(view: str) -> None:
     data = None if room is None else {"code": room[0], "key": room[1]}
     components.room(f"{view} room", data, on_resume_change=lambda: _resume(view))
     if room is None:
+        if not visible("room"):
+            return
         st.button(
             "Open a live room", icon=":material/groups:", key=f"{view} open room", on_click=_open, width="stretch",
             help="Students who scan the room's code see this page follow within a second, and vote on what will happen.",
@@ -35,17 +41,27 @@ def controls(view: str) -> None:
     )
 
 
-def show(experiment: Experiment, title: str, packets: tuple[bytes, bytes], *, asking: bool) -> None:
-    """Shows a field and a view on it to the room, if one is open."""
+def show(
+    experiment: Experiment, parts: Sequence[Part], *, says: str = "", asking: bool = False, answer: str = ""
+) -> None:
+    """Shows the parts of a picture to the room, if one is open; what the page says and the answer, or else its question."""
     room = _mine()
     if room is None:
         return
-    names = [hashlib.sha256(packet).hexdigest()[:20] for packet in packets]
-    state = {"field": names[0], "view": names[1], "title": title, "link": experiment.to_url()}
-    if asking:
-        state["question"] = f"What will {experiment.optimizers[0].title} do?"
+    packets = {hashlib.sha256(packet).hexdigest()[:20]: packet for _, packet in parts}
+    shown = zip(parts, packets, strict=True)
+    asked = question(experiment)
+    state = {
+        "parts": [{"kind": kind, "name": name} for (kind, _), name in shown],
+        "title": st.session_state["frame"].title or experiment.landscape.label,
+        "link": experiment.to_url(),
+        "says": "" if asking else says,
+        "question": asked.text,
+        "answers": dict(asked.answers),
+        "answer": answer,
+    }
     try:
-        services.rooms().publish(*room, state, dict(zip(names, packets, strict=True)), experiment.key if asking else "")
+        services.rooms().publish(*room, state, packets, experiment.key if asking else "", asked.answers)
     except Refused as refusal:
         st.warning(str(refusal))
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from pages import _services as services
 from pages._assets import ASSETS, VERSION
-from ravine.rooms import Refused
+from ravine.rooms import Playback, Refused
 
 _PAGE = ASSETS / "room.html"
 _PAUSE = 0.25  # seconds between two events to one student: a dragged start must not flood a class
@@ -79,6 +79,18 @@ async def vote(request: Request) -> Response:
     return await _answered(request, lambda code, said: services.rooms().vote(code, said["seat"], said["word"]))
 
 
+async def play(request: Request) -> Response:
+    """What the teacher's player does."""
+
+    def act(code: str, said: dict[str, str]) -> None:
+        playback = Playback(
+            int(said["position"]), said["playing"] == "true", float(said["speed"]), said["loop"] == "true"
+        )
+        services.rooms().play(code, said["key"], playback)
+
+    return await _answered(request, act)
+
+
 async def tally(request: Request) -> Response:
     """How many are there and what they said, for whoever holds the key. The key is in no address, so in no log."""
     return await _answered(request, lambda code, said: services.rooms().tally(code, said["key"]))
@@ -110,5 +122,6 @@ routes = [
     Route("/room/{code}/events", events),
     Route("/room/{code}/packet/{name}", packet),
     Route("/room/{code}/vote", vote, methods=["POST"]),
+    Route("/room/{code}/play", play, methods=["POST"]),
     Route("/room/{code}/tally", tally, methods=["POST"]),
 ]

@@ -11,15 +11,16 @@ import streamlit as st
 
 from landscapes import LANDSCAPES, Surface
 from pages import _components as components
+from pages import _predict as predict
 from pages import _room as room
 from pages import _services as services
 from pages._cards import rule_cards
+from pages._components import Part
 from pages._controls import begin, machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
-from ravine import Experiment, Result
+from ravine import Experiment
 from ravine.basins import NAMED, Basins, basins
 from ravine.experiment import offered
-from ravine.outcome import MEANING, OUTCOMES, outcome
 from ravine.picture import BASIN_COLORS, colors_of, descend_view, number, surface_field
 from ravine.surroundings import ASPECTS
 
@@ -103,7 +104,7 @@ def _tuned(experiment: Experiment) -> None:
 
 
 @st.fragment
-def laboratory(surface: Surface, field: str, heavy: bytes, machine: dict[str, Any]) -> None:
+def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any]) -> None:
     """Everything that changes the runs but not the surface: only this reruns when a slider moves."""
     before: Experiment = st.session_state[f"{VIEW} shown"].experiment
     picture, side = st.columns([3.1, 1], gap="medium")
@@ -133,17 +134,19 @@ def laboratory(surface: Surface, field: str, heavy: bytes, machine: dict[str, An
         experiment = before
     st.html(f"<style>{card_colors(experiment)}</style>")
     result = services.result(experiment)
+    hidden = predict.asks(experiment)
     with question:
-        hidden = to_predict(result)
+        if hidden:
+            predict.ask(experiment)
+        said = predict.told(result)
     with picture:
         canvas = st.container()  # drawn last, above what says how
         wanted, found = ((), None) if hidden else extras(experiment)
         packet = descend_view(result, field, only_start=hidden, wanted=wanted, basins=found)
         with canvas:
-            components.canvas(f"{VIEW} canvas", packet, on_start_change=_clicked)
+            drawn = components.canvas(f"{VIEW} canvas", packet, on_start_change=_clicked)
         reproduced(result)
-        title = st.session_state["frame"].title or surface.label
-        room.show(experiment, title, (heavy, packet), asking=hidden)
+        room.show(experiment, (heavy, drawn), asking=hidden, answer=said)
     with actions:
         link_column, data_column = st.columns(2, gap="small")
         with link_column:
@@ -151,8 +154,7 @@ def laboratory(surface: Surface, field: str, heavy: bytes, machine: dict[str, An
         if visible("data") and not hidden:
             with data_column:
                 download(result)
-        if visible("room"):
-            room.controls(VIEW)
+        room.controls(VIEW)
     with side:
         if visible("tune"):
             st.button(
@@ -215,34 +217,9 @@ def start_controls(start: tuple[float, float]) -> None:
         )
 
 
-def to_predict(result: Result) -> bool:
-    """Where the link asks for a prediction: the question, or the answer given and what is true. Is the outcome to be hidden?"""
-    experiment = result.experiment
-    if not st.session_state["frame"].predict:
-        return False
-    said: dict[str, str] = st.session_state.setdefault(f"{VIEW} predictions", {})
-    if experiment.key not in said:
-        st.markdown(f"**What will {experiment.optimizers[0].title} do?**")
-        for word in OUTCOMES:
-            st.button(
-                f"It {word}", key=f"{VIEW} predict {word}", on_click=said.__setitem__, args=(experiment.key, word), width="stretch"
-            )  # fmt: skip
-        return True
-    path = result.trajectory
-    true = outcome(path.params[:, 0], path.loss[:, 0], int(path.diverged_at[0]))
-    if said[experiment.key] == true:
-        st.success(f"Right: it {true}.", icon=":material/check:")
-    else:
-        st.info(f"It {true}; you said that it {said[experiment.key]}.", icon=":material/lightbulb:")
-    with st.expander("What the words mean"):
-        st.markdown(MEANING)
-    return False
-
-
 opening = opened(VIEW)
 with st.sidebar:
     landscape = surface_controls(opening)
     machine = machine_controls(opening)
 identity, packet = surface_field(landscape)
-components.field(f"{VIEW} field", packet)
-laboratory(landscape, identity, packet, machine)
+laboratory(landscape, identity, components.field(f"{VIEW} field", packet), machine)

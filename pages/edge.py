@@ -7,7 +7,9 @@ import dataclasses
 import streamlit as st
 
 from pages import _components as components
+from pages import _room as room
 from pages import _services as services
+from pages._components import Part
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
@@ -23,7 +25,7 @@ _AT, _RUN = f"{VIEW}.at", f"{VIEW}.run"
 _LOOK = f"{VIEW}.look"  # the step and the run looked at: apart from their widgets, which come and go with the result
 
 
-def draw(result: Result) -> None:
+def draw(result: Result) -> list[Part]:
     """The figure, a table of several runs, and the step looked at."""
     at, run = st.session_state[_LOOK]
     asked = dataclasses.replace(
@@ -33,12 +35,13 @@ def draw(result: Result) -> None:
         run=run if run <= len(result.paths) else 1,
     )
     looked = dataclasses.replace(result, experiment=asked)
-    components.figure(f"{VIEW} figure", looked.figure().to_json(), on_click_change=_clicked)
-    look(looked)
+    parts = [components.figure(f"{VIEW} figure", looked.figure().to_json(), on_click_change=_clicked)]
+    parts += look(looked)
     if len(result.paths) > 1:
         table(result)
     download(result)
     show(VIEW, dataclasses.replace(experiment, at=asked.at, run=asked.run))
+    return parts
 
 
 def table(result: Result) -> None:
@@ -66,8 +69,8 @@ def table(result: Result) -> None:
     st.markdown(head + "\n".join(rows), unsafe_allow_html=True)
 
 
-def look(result: Result) -> None:
-    """The loss along the top eigenvector at the step that was clicked, with the iterates on it."""
+def look(result: Result) -> list[Part]:
+    """The loss along the top eigenvector at the step that was clicked, with the iterates on it; nothing before a click."""
     asked = result.experiment
     step_column, run_column, open_column = st.columns([1.2, 2.2, 1.2], gap="small", vertical_alignment="bottom")
     st.session_state[_AT] = asked.at if asked.at >= 0 else None
@@ -82,7 +85,7 @@ def look(result: Result) -> None:
         )  # fmt: skip
     if asked.at < 0:
         st.caption("**Click a step in the figure**, or type one, to see the loss along the top eigenvector there.")
-        return
+        return []
     run = asked.runs[asked.run - 1]
     there = Experiment(
         run.landscape, (run.optimizer,), view="slice", at=asked.at, seed=run.seed, batch_size=run.batch_size,
@@ -94,9 +97,10 @@ def look(result: Result) -> None:
             found = services.cut(result, asked.run - 1, asked.at)
     except ValueError as refusal:
         st.info(str(refusal), icon=":material/info:")
-        return
-    components.figure(f"{VIEW} cut", line_cut(found, alone=len(asked.runs) == 1).to_json())
+        return []
+    part = components.figure(f"{VIEW} cut", line_cut(found, alone=len(asked.runs) == 1).to_json())
     st.caption(said(found))
+    return [part]
 
 
 def _base() -> str:
@@ -122,6 +126,7 @@ experiment = network_controls(dataclasses.replace(opening, at=at, run=run))
 show(VIEW, experiment)
 with st.sidebar:
     share(experiment)
+    room.controls(VIEW)
 st.markdown(
     "While gradient descent trains a network, the largest curvature of the loss, its *sharpness* $\\lambda$, climbs "
     "until the step size can only just cope with it, at $2/\\eta$, and stays there.",

@@ -8,7 +8,9 @@ import streamlit as st
 
 from landscapes import QUANTITIES
 from pages import _components as components
+from pages import _room as room
 from pages import _services as services
+from pages._components import Part
 from pages._controls import own_controls, section
 from pages._link import download, opened, share, show
 from pages._live import live
@@ -27,31 +29,31 @@ _MORE = (
 )  # fmt: skip
 
 
-def draw(result: Result) -> None:
+def draw(result: Result) -> list[Part]:
     """The plane, or as long as the network still trains, the training."""
     plane = result.plane
     if plane is None:
-        components.figure(
-            f"{VIEW} figure", dataclasses.replace(result, experiment=training(result.experiment)).figure().to_json()
-        )
-        return
+        trained = dataclasses.replace(result, experiment=training(result.experiment))
+        return [components.figure(f"{VIEW} figure", trained.figure().to_json())]
     looks = {name: getattr(experiment, name) for name in ("mode", "drawing", "clip")}
     result = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, **looks))
     if result.experiment.drawing == "map" and not result.beside:
         caption = result.captions[0]
         label = QUANTITIES[result.experiment.quantity].label.lower()
         identity, packet = plane_field(plane, result.experiment.scale, caption.names, label, result.experiment.clip)
-        components.field(f"{VIEW} field", packet)
-        components.canvas(f"{VIEW} canvas", slice_view(result, identity))
+        parts = [
+            components.field(f"{VIEW} field", packet),
+            components.canvas(f"{VIEW} canvas", slice_view(result, identity)),
+        ]
     else:
-        components.figure(f"{VIEW} plane", result.figure().to_json())
+        parts = [components.figure(f"{VIEW} plane", result.figure().to_json())]
     st.caption(f"{note(plane).capitalize()}.")
     if not result.complete:
-        return
+        return parts
     if result.experiment.plane == "solutions":
         lines = between(result.experiment.landscape, plane)
         st.markdown(told(lines))
-        components.figure(f"{VIEW} barrier", barriers(lines).to_json())
+        parts.append(components.figure(f"{VIEW} barrier", barriers(lines).to_json()))
     _navigate()
     kept = st.session_state.get(f"{VIEW} kept")
     keep_column, data_column, _ = st.columns([2, 1, 3])
@@ -63,6 +65,7 @@ def draw(result: Result) -> None:
     )  # fmt: skip
     if kept is not None and kept.experiment.key != result.experiment.key:
         components.figure(f"{VIEW} difference", difference(kept, result).to_json())
+    return parts
 
 
 def _keep(result: Result) -> None:
@@ -105,6 +108,7 @@ with st.sidebar:
     except ValueError as refusal:
         st.error(str(refusal))
     share(experiment)
+    room.controls(VIEW)
 show(VIEW, experiment)
 quantity = QUANTITIES[experiment.quantity]
 st.markdown(

@@ -9,6 +9,8 @@ import streamlit as st
 from landscapes import LANDSCAPES, Landscape, Surface, settings
 from optimizers import study
 from pages import _components as components
+from pages import _room as room
+from pages._components import Part
 from pages._controls import begin, machine_controls, own_controls, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
@@ -83,13 +85,13 @@ def _start(before: tuple[float, float] | None, kind: type[Landscape]) -> tuple[f
     return place[0], place[1]
 
 
-def draw(result: Result) -> None:
+def draw(result: Result) -> list[Part]:
     """The rest of the verdict, the picture, and every number with its origin."""
     assert result.study is not None
     rest = result.sentences()[1:]
     if rest:
         st.markdown("\n".join(f"- {plain(sentence)}" for sentence in rest))
-    components.figure(f"{VIEW} figure", result.figure().to_json())
+    part = components.figure(f"{VIEW} figure", result.figure().to_json())
     with st.expander("Every number, and where it comes from", icon=":material/functions:"):
         rows = "".join(
             f"| {one.label} | {one.value} | ${_in_table(one.formula)}$ | {one.how} | {one.reference} |\n"
@@ -103,6 +105,7 @@ def draw(result: Result) -> None:
             "step sizes of plain gradient descent: for a rule that divides by something they are in other units."
         )
     download(result)
+    return [part]
 
 
 def _in_table(formula: str) -> str:
@@ -144,6 +147,7 @@ with st.sidebar:
     experiment = controls(opening)
     show(VIEW, experiment)
     share(experiment)
+    room.controls(VIEW)
 st.markdown(
     "How large may the next step be? The loss along the update that the rule is about to make, what the curvature says about it, and "
     "how the answer changes along the run."

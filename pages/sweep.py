@@ -10,6 +10,8 @@ from landscapes import LANDSCAPES, Landscape, Surface, settings
 from landscapes.setting import Number, Setting
 from optimizers import swept
 from pages import _components as components
+from pages import _room as room
+from pages._components import Part
 from pages._controls import begin, machine_controls, own_controls, renew, renewed, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
@@ -180,11 +182,12 @@ def _clicked(experiment: Experiment) -> None:
         }
 
 
-def draw(result: Result) -> None:
+def draw(result: Result) -> list[Part]:
+    """The picture, and below it what a click or a box on it leads to."""
     if st.session_state.pop(MOVED, False):
         st.rerun()  # a picture is redrawn by itself, and the ranges stand beside it
     shown = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, outcome=experiment.outcome))
-    components.chart(
+    part = components.chart(
         f"{VIEW} figure",
         shown.figure().to_json(),
         on_range_change=lambda: _zoomed(result.experiment),
@@ -201,6 +204,7 @@ def draw(result: Result) -> None:
         columns[1].button("Zoom out", icon=":material/zoom_out:", key=f"{VIEW} back", on_click=_back)
     with columns[2]:
         download(result)
+    return [part]
 
 
 def _open(swept_experiment: Experiment, point: dict[str, float]) -> None:
@@ -239,5 +243,6 @@ except ValueError as refusal:
 show(VIEW, experiment)
 with st.sidebar:
     share(experiment)
+    room.controls(VIEW)
 with picture:
     live(experiment, draw, eager=isinstance(experiment.landscape, Surface))

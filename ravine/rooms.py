@@ -10,17 +10,17 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from ravine.outcome import OUTCOMES
 
 ROOMS = 60  # at a time
 SEATS = 300  # in a room
 PACKET = 4 << 20  # bytes of one packet
 PACKETS = 4  # kept for a room: the newest
 IDLE = 3 * 3600.0  # seconds
+ROWS = 20_000  # of what is played, at most
+SPEEDS = (0.5, 1.0, 2.0, 4.0)
 PRESENT = 15.0  # seconds for which a student counts as present after the last sign of life
 _LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that is read as another
 _LENGTH = 6
@@ -32,6 +32,20 @@ class Refused(ValueError):
     """What a room cannot do, in a sentence for whoever asked."""
 
 
+@dataclass(frozen=True)
+class Playback:
+    """What the teacher's player does since a moment: enough for a student's to do the same by itself."""
+
+    position: int
+    playing: bool
+    speed: float
+    loop: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.position <= ROWS or self.speed not in SPEEDS:
+            raise Refused(f"A playback is at one of {ROWS} positions, and as fast as one of {SPEEDS}.")
+
+
 @dataclass
 class Room:
     """Read it through `Rooms`; only `Rooms` changes it."""
@@ -41,6 +55,10 @@ class Room:
     state: Mapping[str, Any] = field(default_factory=dict)  # what to draw, as JSON
     version: int = 0
     asking: str = ""  # what the present question is about; empty: nothing is asked
+    words: tuple[str, ...] = ()  # that answer the present question, or the last one
+    playback: Playback | None = None
+    played: float = 0.0  # when it began
+    beat: int = 0  # counts what the player was told
     packets: dict[str, bytes] = field(default_factory=dict)
     votes: dict[str, str] = field(default_factory=dict)  # seat -> word, about the present question
     seen: dict[str, float] = field(default_factory=dict)  # seat -> when last
@@ -86,15 +104,22 @@ class Rooms:
             return True
 
     def publish(
-        self, code: str, key: str, state: Mapping[str, Any], packets: Mapping[str, bytes], asking: str = ""
+        self,
+        code: str,
+        key: str,
+        state: Mapping[str, Any],
+        packets: Mapping[str, bytes],
+        asking: str = "",
+        words: Iterable[str] = (),
     ) -> None:
-        """Show `state` to everyone; it names packets by their ids. A new question forgets the votes on the one before."""
+        """Show `state` to everyone; it names packets by their ids. A new question, which `words` answer, forgets the votes
+        on the one before."""
         if any(len(packet) > PACKET for packet in packets.values()):
             raise Refused("This picture is too large for a room.")
         with self._lock:
             room = self._own(code, key)
             if asking and asking != room.asking:
-                room.votes = {}
+                room.votes, room.words = {}, tuple(words)
             if dict(state) == room.state and asking == room.asking:
                 return
             kept = {name: packet for name, packet in room.packets.items() if name not in packets} | dict(packets)
@@ -115,19 +140,27 @@ class Rooms:
 
     def vote(self, code: str, seat: str, word: str) -> None:
         """A student's prediction; a later one replaces it."""
-        if word not in OUTCOMES:
-            raise Refused(f"A prediction is one of {', '.join(OUTCOMES)}.")
         with self._lock:
             room = self._find(code)
             if seat not in room.seen:
                 raise Refused("Join the room first.")
             if not room.asking:
                 raise Refused("Nothing is asked at the moment.")
+            if word not in room.words:
+                raise Refused(f"A prediction is one of {', '.join(room.words)}.")
             room.seen[seat] = self._clock()
             room.votes[seat] = word  # nobody is told: students must not follow each other, and the teacher asks
 
+    def play(self, code: str, key: str, playback: Playback) -> None:
+        """Everyone's player does as the teacher's."""
+        with self._lock:
+            room = self._own(code, key)
+            room.playback, room.played, room.beat = playback, self._clock(), room.beat + 1
+        _tell(room)
+
     def shown(self, code: str, seat: str = "") -> dict[str, Any]:
-        """What a student sees: the state, whether something is asked, and the own vote. With the seat, a sign of life."""
+        """What a student sees: the state, whether something is asked, the own vote, and since how long what is played. With
+        the seat, a sign of life."""
         with self._lock:
             room = self._find(code)
             if seat in room.seen:
@@ -137,6 +170,9 @@ class Rooms:
                 "state": dict(room.state),
                 "asking": bool(room.asking),
                 "vote": room.votes.get(seat, ""),
+                "playback": None
+                if room.playback is None
+                else asdict(room.playback) | {"beat": room.beat, "since": round(self._clock() - room.played, 2)},
             }
 
     def tally(self, code: str, key: str) -> dict[str, Any]:
@@ -147,7 +183,7 @@ class Rooms:
             words = list(room.votes.values())
             return {
                 "present": sum(now - when <= PRESENT for when in room.seen.values()),
-                "votes": {word: words.count(word) for word in OUTCOMES},
+                "votes": {word: words.count(word) for word in room.words},
                 "asking": bool(room.asking),
             }
 

@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 
-from tests.browser.screen import _QUIET, Screen
+from tests.browser.screen import _QUIET, TRACES, Screen
 from tests.browser.test_accessibility import violations
 
 SMALL = "/?land=quadratic&land.kappa=10.0&opt1=gd&opt1.lr=0.05&steps=40&predict=true"
@@ -51,6 +51,7 @@ def test_students_follow_vote_and_come_back(visit):
     waited = time.monotonic() - drawn
     student.wait("() => document.querySelector('.rv-step').textContent === 'step 40 / 40'")
     assert not student.page.locator("#question").is_visible()
+    assert student.page.locator("#answer").inner_text() == "It converges."
     assert student.page.locator(".rv-name").inner_text() == "Gradient descent"
     assert waited < 60  # reported by the benchmark of rooms; here only that it comes
     # On one's own: the same experiment in the app itself.
@@ -63,6 +64,44 @@ def test_students_follow_vote_and_come_back(visit):
     assert teacher.page.locator(".rv-room b").inner_text() == code.inner_text()
     teacher.page.get_by_role("button", name="Close", exact=True).click()
     student.wait("() => document.querySelector('#said').textContent.startsWith('There is no such room')")
+
+
+TRAINED = "land=mlp&land.data=chebyshev&land.hidden=6&land.objective=squared&opt1=gd&opt1.lr=0.1&steps=40&every=10"
+
+
+def test_students_follow_from_page_to_page_and_through_the_playback(visit):
+    teacher = visit(f"/edge?{TRAINED}&predict=true")
+    teacher.page.get_by_role("button", name="Open a live room").click()
+    code = teacher.page.locator(".rv-room b")
+    code.wait_for()
+    student = visit()
+    student.page.goto(f"{student.address}/room/{code.inner_text()}")
+    # The first record of the run and no more, on either screen.
+    lengths = f"() => Object.values(({TRACES})(document.querySelector('.rv-figure'))).map((one) => one.x.length)"
+    student.wait("() => document.querySelector('.rv-figure')?.dataset.v > 0")
+    assert max(student.page.evaluate(lengths)) <= 2
+    assert student.page.locator("h2").inner_text() == "What will Gradient descent do?"
+    teacher.page.get_by_role("button", name="It converges").click()
+    student.wait(f"() => ({lengths})().includes(41)")
+    assert "It " in student.page.locator("#answer").inner_text()
+    assert "sharpness" in student.page.locator("#says").inner_text()
+    assert violations(student) == []
+    # On another page, by another link: the browser remembers the room, and the room follows.
+    teacher.page.goto(f"{teacher.address}/slice?{TRAINED}&points=9")
+    student.wait("() => document.querySelector('[data-kind=canvas] .rv-root')?.dataset.v > 0")
+    link = student.page.get_by_role("link", name="Play on your own")
+    assert link.get_attribute("href").startswith("../slice?")
+    teacher.ready()
+    for position in (0, 2):
+        teacher.seek.fill(str(position))
+        student.wait("at => document.querySelector('.rv-root').dataset.position === at", str(position))
+    teacher.page.locator(".rv-loop input").check()
+    teacher.play.click()
+    student.wait("() => document.querySelector('.rv-root').dataset.playing === 'true'")
+    teacher.play.click()
+    student.wait("() => document.querySelector('.rv-root').dataset.playing === 'false'")
+    at = teacher.hook["position"]
+    student.wait("at => document.querySelector('.rv-root').dataset.position === at", at)
 
 
 def answer(address: str, path: str, body: bytes | None = None) -> tuple[int, str]:

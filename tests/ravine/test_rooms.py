@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ravine.outcome import OUTCOMES
-from ravine.rooms import PACKET, PACKETS, PRESENT, Refused, Rooms
+from ravine.rooms import PACKET, PACKETS, PRESENT, Playback, Refused, Rooms
 
 SEAT, OTHER = "a" * 32, "b" * 32
 
@@ -35,7 +35,7 @@ def room(rooms):
 def test_students_see_what_the_teacher_shows(rooms, room):
     code, key = room
     rooms.join(code, SEAT)
-    assert rooms.shown(code, SEAT) == {"version": 0, "state": {}, "asking": False, "vote": ""}
+    assert rooms.shown(code, SEAT) == {"version": 0, "state": {}, "asking": False, "vote": "", "playback": None}
     rooms.publish(code, key, {"view": "v1"}, {"v1": b"packet"})
     assert rooms.shown(code, SEAT)["state"] == {"view": "v1"}
     assert rooms.packet(code, "v1") == b"packet"
@@ -49,7 +49,7 @@ def test_votes_are_counted_once_a_seat_and_belong_to_their_question(rooms, room)
     rooms.join(code, SEAT)
     with pytest.raises(Refused, match="Nothing is asked"):
         rooms.vote(code, SEAT, "converges")
-    rooms.publish(code, key, {"n": 1}, {}, asking="one")
+    rooms.publish(code, key, {"n": 1}, {}, asking="one", words=OUTCOMES)
     with pytest.raises(Refused, match="Join"):
         rooms.vote(code, OTHER, "converges")
     rooms.join(code, OTHER)
@@ -64,13 +64,15 @@ def test_votes_are_counted_once_a_seat_and_belong_to_their_question(rooms, room)
     # The answer keeps the tally on the screen; the next question starts anew.
     rooms.publish(code, key, {"n": 2}, {})
     assert rooms.tally(code, key)["votes"]["diverges"] == 2
-    rooms.publish(code, key, {"n": 3}, {}, asking="two")
-    assert sum(rooms.tally(code, key)["votes"].values()) == 0
+    rooms.publish(code, key, {"n": 3}, {}, asking="two", words=("few", "most"))
+    assert rooms.tally(code, key)["votes"] == {"few": 0, "most": 0}
+    with pytest.raises(Refused, match="few, most"):
+        rooms.vote(code, SEAT, "diverges")
 
 
 def test_a_reload_comes_back_to_its_seat(rooms, room):
     code, key = room
-    rooms.publish(code, key, {}, {}, asking="one")
+    rooms.publish(code, key, {}, {}, asking="one", words=OUTCOMES)
     rooms.join(code, SEAT)
     rooms.vote(code, SEAT, OUTCOMES[1])
     rooms.join(code, SEAT)
@@ -119,6 +121,7 @@ def test_only_the_key_opens(rooms, room):
         for act in (
             lambda wrong=wrong: rooms.publish(code, wrong, {}, {}),
             lambda wrong=wrong: rooms.tally(code, wrong),
+            lambda wrong=wrong: rooms.play(code, wrong, Playback(0, False, 1.0, False)),
             lambda wrong=wrong: rooms.close(code, wrong),
         ):
             with pytest.raises(Refused, match="Only the teacher"):
@@ -127,6 +130,23 @@ def test_only_the_key_opens(rooms, room):
     rooms.close(code, key)
     with pytest.raises(Refused, match="no such room"):
         rooms.shown(code)
+
+
+def test_players_follow_the_teachers(rooms, room, clock):
+    code, key = room
+    heard = []
+    rooms.listen(code, lambda: heard.append(1))
+    rooms.play(code, key, Playback(3, True, 2.0, False))
+    clock.now = 1.5
+    told = {"position": 3, "playing": True, "speed": 2.0, "loop": False, "beat": 1, "since": 1.5}
+    assert rooms.shown(code)["playback"] == told
+    assert rooms.shown(code)["version"] == 0  # no picture has changed
+    rooms.play(code, key, Playback(3, True, 2.0, False))
+    assert rooms.shown(code)["playback"] == told | {"beat": 2, "since": 0.0}
+    assert len(heard) == 2
+    for wrong in ((-1, 1.0), (10**9, 1.0), (0, 3.0), (0, float("nan"))):
+        with pytest.raises(Refused, match="A playback"):
+            Playback(wrong[0], False, wrong[1], False)
 
 
 def test_a_room_without_its_teacher_expires(rooms, room, clock):
@@ -157,7 +177,7 @@ def test_listeners_hear_of_what_is_shown_and_not_of_votes(rooms, room):
     heard = []
     stop = rooms.listen(code, lambda: heard.append(1))
     rooms.join(code, SEAT)
-    rooms.publish(code, key, {"n": 1}, {}, asking="q")
+    rooms.publish(code, key, {"n": 1}, {}, asking="q", words=OUTCOMES)
     rooms.vote(code, SEAT, "diverges")
     assert len(heard) == 1
     rooms.close(code, key)
@@ -168,7 +188,7 @@ def test_listeners_hear_of_what_is_shown_and_not_of_votes(rooms, room):
 def test_many_threads_vote_at_once():
     rooms = Rooms()
     code, key = rooms.open()
-    rooms.publish(code, key, {}, {}, asking="q")
+    rooms.publish(code, key, {}, {}, asking="q", words=OUTCOMES)
 
     def student(number):
         seat = f"{number:032d}"
