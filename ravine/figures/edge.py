@@ -105,8 +105,9 @@ def _loss(figure: go.Figure, style: _Style, path: Trajectory) -> None:
     figure.add_scatter(
         x=path.step.numpy(),
         y=loss,
-        mode="lines",
+        mode="lines" if len(loss) > 1 else "markers",  # a run that has only begun is a point
         line={"color": style.loss, "width": 2},
+        marker={"color": style.loss},
         **style.trace(name, legend=True),
         row=1,
         col=1,
