@@ -180,6 +180,26 @@ export const contour = {
     return !(u >= 0 && u <= 1 && v >= 0 && v <= 1);
   },
 
+  /** Draws the named points of a slice: A, B, C. */
+  drawMarks(ctx) {
+    const { x, y } = this.field, size = 16 * this.theme.type;
+    for (const { name, at } of this.packet.marks ?? []) {
+      const u = (at[0] - x[0]) / (x[1] - x[0]), v = (at[1] - y[0]) / (y[1] - y[0]);
+      if (!(u >= 0 && u <= 1 && v >= 0 && v <= 1)) continue;
+      const [px, py] = this.geometry.place(u, v);
+      glyph(ctx, SHAPES[3], px, py, 5, '#111');
+      ctx.font = `700 ${size}px ${this.theme.font}`;
+      ctx.textAlign = 'left';
+      ctx.textBaseline = 'bottom';
+      ctx.lineJoin = 'round';
+      ctx.lineWidth = 4;
+      ctx.strokeStyle = 'rgba(0,0,0,.7)';
+      ctx.strokeText(name, px + 9, py - 6);
+      ctx.fillStyle = '#fff';
+      ctx.fillText(name, px + 9, py - 6);
+    }
+  },
+
   /** Draws the start point as a ring. */
   drawStart(ctx) {
     if (!this.start) return;

@@ -123,8 +123,10 @@ export const sheet = {
     const { field, theme } = this, near = ca > 0 ? 0 : 1, left = sa > 0 ? 0 : 1;
     const edge = (range, name, at, out) => {
       const label = (text, p, away) => {
-        const [x0, y0] = at(p, 0), [x1, y1] = at(p, out), d = Math.hypot(x1 - x0, y1 - y0) || 1;
-        ctx.fillText(text, x0 + ((x1 - x0) / d) * away, y0 + ((y1 - y0) / d) * away * 0.8 + 4);
+        const [x0, y0] = at(p, 0), [x1, y1] = at(p, out), d = Math.hypot(x1 - x0, y1 - y0) || 1, right = (x1 - x0) / d;
+        // A long name must grow away from the edge, or it covers the ticks.
+        const beside = away > 30 ? Math.max(0, ctx.measureText(text).width / 2 - 24) * right : 0;
+        ctx.fillText(text, x0 + right * away + beside, y0 + ((y1 - y0) / d) * away * 0.8 + 4);
       };
       ctx.beginPath();
       ctx.moveTo(...at(0, 0));

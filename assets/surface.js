@@ -150,7 +150,8 @@ class View {
       const run = { ...info, u: new Float32Array(n), v: new Float32Array(n), end: n - 1 };
       const xs = block(), ys = block();
       run.loss = block();
-      run.fade = header.fade ? Uint8Array.from(block(), (d) => Math.round(clamp(d || 0, 0, 1) * FADES)) : null;
+      run.away = header.fade ? block() : null;
+      run.fade = run.away && Uint8Array.from(run.away, (d) => Math.round(clamp(d || 0, 0, 1) * FADES));
       run.slope = block();
       run.around = Object.fromEntries(header.overlays.map((name) => [name, Array.from({ length: WIDTHS[name] }, block)]));
       for (let i = 0; i < n; i++) {
@@ -282,6 +283,7 @@ class View {
     this.drawPaths(ctx);
     if (!surface) for (const run of packet.runs) this.drawDots(ctx, run);
     if (!surface) this.drawOverlays(ctx);
+    this.drawMarks(ctx);
     this.drawStart(ctx);
     packet.runs.forEach((run, k) => this.drawMarker(ctx, run, k));
     ctx.restore();

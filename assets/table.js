@@ -35,7 +35,9 @@ export const table = {
     packet.runs.forEach((run, k) => {
       const { value, slope, status } = this.cells[k], over = run.diverged != null && i >= run.end;
       const loss = compact(run.loss[i]);
-      const state = over ? `✕ ${run.ended}` : i === packet.last ? run.ended ?? '' : `${packet.unit} ${packet.steps[i]}`;
+      const place = i === packet.last ? run.ended ?? '' : `${packet.unit} ${packet.steps[i]}`;
+      const away = run.away && `${compact(run.away[i] * packet.furthest)} from the plane`;
+      const state = over ? `✕ ${run.ended}` : away ?? place;
       const steep = `‖∇‖ ${compact(run.slope[i])}`;
       if (value.textContent !== loss) value.textContent = loss;
       if (slope.textContent !== steep) slope.textContent = steep;

@@ -7,7 +7,13 @@ from torch import Tensor
 
 from landscapes.landscape import Layout
 
-NORMALIZATIONS = ("filter", "layer", "vector", "none")
+NORMALIZATIONS = {  # name -> what it does
+    "filter": "each filter of a direction has the norm of the same filter of the network, so that pictures of different "
+    "networks compare",
+    "layer": "each layer of a direction has the norm of the same layer of the network",
+    "vector": "each direction has the norm of all the network's parameters together",
+    "none": "directions are as long as they were drawn, so that pictures of different networks do not compare",
+}
 
 
 def random_directions(layout: Layout, like: Tensor, count: int, seed: int) -> Tensor:

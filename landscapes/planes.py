@@ -1,7 +1,7 @@
 """Which plane to cut: random, along a trajectory, along the Hessian's eigenvectors or the gradient, or through solutions.
 
 A random plane is normalized against the parameters; the others have lengths that mean something and are taken as they are.
-To add a kind of plane, write a function of a Place and add it to the tuple below.
+To add a kind of plane, write a function of a Place and add it, with what it reads, to the tuple below.
 """
 
 from __future__ import annotations
@@ -119,8 +119,28 @@ def solutions(place: Place) -> Cut:
     return Cut(pair, names, _around(coordinates), tuple(marks))
 
 
-PLANES: dict[str, Callable[[Place], Cut]] = {
-    make.__name__: make for make in (random, pca, hessian, gradient, solutions)
+@dataclass(frozen=True)
+class Kind:
+    """A kind of plane."""
+
+    make: Callable[[Place], Cut]
+    reads: str  # one sentence: what is seen on it
+
+    def __call__(self, place: Place) -> Cut:
+        return self.make(place)
+
+
+PLANES: dict[str, Kind] = {
+    kind.make.__name__: kind
+    for kind in (
+        Kind(random, "Both directions are random: they show how the loss looks from there on average."),
+        Kind(pca, "Both directions are principal components of the path: no plane shows more of it."),
+        Kind(hessian, "Both directions are eigenvectors of the Hessian: there the loss curves the most."),
+        Kind(
+            gradient, "One direction is down the gradient, the other along the latest update: what the rule adds to it."
+        ),
+        Kind(solutions, "The plane holds several solutions, A being the one that this training found."),
+    )
 }
 
 

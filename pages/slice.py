@@ -7,6 +7,8 @@ import dataclasses
 import streamlit as st
 
 from landscapes import QUANTITIES
+from landscapes.directions import NORMALIZATIONS
+from landscapes.planes import PLANES
 from pages import _components as components
 from pages import _room as room
 from pages import _services as services
@@ -17,6 +19,7 @@ from pages._live import live
 from pages._network import network_controls
 from ravine import Experiment, Result
 from ravine.connection import between, told
+from ravine.cuts import COARSE
 from ravine.experiment import training
 from ravine.figures.lines import barriers
 from ravine.figures.planes import difference
@@ -27,10 +30,49 @@ VIEW = "slice"
 _MORE = (
     "ignore_biases", "others", "beside", "scale", "clip", "exact", "tolerance", "look_alpha", "look_beta",
 )  # fmt: skip
+MOVED = f"{VIEW}.moved"  # the buttons under the picture have changed controls outside of it
+_IDLE = {  # controls that change nothing, and where
+    "mode": lambda experiment: experiment.drawing != "map" or experiment.beside != "nothing",
+    "normalize": lambda experiment: experiment.plane != "random",
+    "ignore_biases": lambda experiment: experiment.plane != "random",
+    "plane_seed": lambda experiment: (
+        experiment.plane != "random" and (experiment.plane, experiment.others) != ("solutions", 1)
+    ),
+    "others": lambda experiment: experiment.plane != "solutions",
+    "tolerance": lambda experiment: experiment.exact or QUANTITIES[experiment.quantity].costly,
+    "exact": lambda experiment: QUANTITIES[experiment.quantity].costly,
+}
+
+
+def standing(experiment: Experiment) -> Experiment:
+    """The experiment with what the controls that others depend on stand at by now."""
+    names = ("drawing", "plane", "quantity", "beside", "others", "exact")
+    values = {name: st.session_state.get(f"{VIEW}.{name}", getattr(experiment, name)) for name in names}
+    try:
+        return dataclasses.replace(experiment, **values)
+    except ValueError:  # said where the control is
+        return experiment
+
+
+def wanted(names: tuple[str, ...], experiment: Experiment) -> tuple[str, ...]:
+    """Those of the named controls that change something."""
+    return tuple(name for name in names if name not in _IDLE or not _IDLE[name](experiment))
+
+
+def about(experiment: Experiment) -> str:
+    """What is seen, around what, and on which plane."""
+    quantity = QUANTITIES[experiment.quantity]
+    center = "the end of training" if experiment.at < 0 else f"step {experiment.looked_at} of the training"
+    plane = PLANES[experiment.plane].reads
+    if experiment.plane == "random" and experiment.beside not in ("normalizations", "rescaled"):
+        plane += f" Normalization: {NORMALIZATIONS[experiment.normalize]}."
+    return f"**{quantity.label}** on a plane through {center}. {quantity.reads} {plane}"
 
 
 def draw(result: Result) -> list[Part]:
     """The plane, or as long as the network still trains, the training."""
+    if st.session_state.pop(MOVED, False):
+        st.rerun()  # a picture is redrawn by itself, and the controls stand beside it
     plane = result.plane
     if plane is None:
         trained = dataclasses.replace(result, experiment=training(result.experiment))
@@ -45,9 +87,11 @@ def draw(result: Result) -> list[Part]:
             components.field(f"{VIEW} field", packet),
             components.canvas(f"{VIEW} canvas", slice_view(result, identity)),
         ]
+        st.caption(f"{note(plane).capitalize()}.")  # the other figures say so themselves
     else:
         parts = [components.figure(f"{VIEW} plane", result.figure().to_json())]
-    st.caption(f"{note(plane).capitalize()}.")
+    if QUANTITIES[result.experiment.quantity].costly and result.experiment.points > COARSE:
+        st.caption(f"Each point costs eigenvalues, so that {COARSE} of them an axis must do.")
     if not result.complete:
         return parts
     if result.experiment.plane == "solutions":
@@ -94,15 +138,17 @@ def _move(factor: float, right: int, up: int) -> None:
     st.session_state[f"{VIEW}.span"] = span
     for axis, value in zip(("alpha", "beta"), look, strict=True):
         st.session_state[f"{VIEW}.look_{axis}"] = min(100.0, max(-100.0, value))
+    st.session_state[MOVED] = True
 
 
 opening = opened(VIEW)
+now = standing(opening)
 experiment = network_controls(
-    opening, ("drawing", "mode", "at", "plane", "quantity", "normalize", "plane_seed", "span", "points")
+    opening, wanted(("drawing", "mode", "at", "plane", "quantity", "normalize", "plane_seed", "span", "points"), now)
 )
 with st.sidebar:
     with section("More about the plane", ":material/layers:", _MORE):
-        more = own_controls(opening, _MORE)
+        more = own_controls(opening, wanted(_MORE, now))
     try:
         experiment = dataclasses.replace(experiment, **more)
     except ValueError as refusal:
@@ -110,9 +156,5 @@ with st.sidebar:
     share(experiment)
     room.controls(VIEW)
 show(VIEW, experiment)
-quantity = QUANTITIES[experiment.quantity]
-st.markdown(
-    f"**{quantity.label}** around the end of training, on a plane through it. {quantity.reads} Filter-normalized: each filter "
-    "of a random direction has the norm of the same filter of the network, so that pictures of different networks compare."
-)
+st.markdown(about(experiment))
 live(experiment, draw, eager=services.store().get(training(experiment)) is not None)

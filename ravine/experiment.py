@@ -116,7 +116,10 @@ class Experiment(Declared):
     )
     points: int = setting(51, 5, 201, label="Grid points per axis", help="Grid points of the slice along each axis.")
     normalize: str = setting(
-        "filter", choices=NORMALIZATIONS, label="Normalization", help="How the directions of the slice are scaled."
+        "filter",
+        choices=tuple(NORMALIZATIONS),
+        label="Normalization",
+        help="How the directions of the slice are scaled.",
     )
     plane_seed: int = setting(
         0, 0, 2**31 - 1, label="Seed of the plane", help="Seed of the slice's two random directions."

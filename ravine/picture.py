@@ -71,7 +71,7 @@ def plane_field(
     if clip and finite.size:
         z = np.where(np.isfinite(z), np.minimum(z, np.percentile(finite, 100 - clip)), z)
     alpha, beta = plane.alpha.cpu().numpy(), plane.beta.cpu().numpy()
-    return _field(alpha, beta, z, log=on_log_scale(plane, scale), names=names, minimizers=(), label=label)
+    return _field(alpha, beta, z, log=on_log_scale(scale, plane), names=names, minimizers=(), label=label)
 
 
 def _field(
@@ -157,7 +157,7 @@ def _compared(path: Trajectory, *, by_cost: bool) -> tuple[torch.Tensor, torch.T
 
 
 def slice_view(result: Result, field: str) -> bytes:
-    """The packet of a training path projected onto a slice; it fades with its distance from the plane."""
+    """The packet of a training path projected onto a slice; it fades with its distance from the plane. Named points stay."""
     path, plane = result.trajectory, result.plane
     assert plane is not None
     coordinates, distance = plane.project(path.params)
@@ -167,7 +167,9 @@ def slice_view(result: Result, field: str) -> bytes:
     rule = result.experiment.optimizers[0]
     run = _run(rule, COLORS[0], int(path.diverged_at), coordinates[-1])
     blocks = [coordinates[:, 0], coordinates[:, 1], loss, distance / furthest, path.grad_norm[kept]]
-    return _view(result.experiment, field, path.params_step, [run], blocks, fade=True)
+    marks = result.captions[0].marks if result.captions else ()
+    more = {"furthest": furthest, "marks": [{"name": name, "at": at} for name, *at in marks]}
+    return _view(result.experiment, field, path.params_step, [run], blocks, fade=True, more=more)
 
 
 def colors_of(steppers: Sequence[Stepper]) -> tuple[str, ...]:

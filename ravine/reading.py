@@ -7,9 +7,9 @@ import torch
 from landscapes import Plane
 
 
-def on_log_scale(plane: Plane, scale: str) -> bool:
-    """Are its values drawn on a logarithmic scale? With "auto", where they are positive and span a factor of 30."""
-    known = plane.loss[torch.isfinite(plane.loss)]
+def on_log_scale(scale: str, *planes: Plane) -> bool:
+    """Are their values drawn on a logarithmic scale? With "auto", where they are positive and span a factor of 30."""
+    known = torch.cat([plane.loss[torch.isfinite(plane.loss)] for plane in planes])
     positive = bool(len(known)) and bool(known.min() > 0)
     return positive and (scale == "log" or (scale == "auto" and bool(known.max() > 30 * known.min())))
 
@@ -23,8 +23,9 @@ def persistence(plane: Plane) -> float:
     return max(0.02 * float(known.max() - known.min()), 2 * error)
 
 
-def note(plane: Plane) -> str:
-    """How exact a picture is: what is written under it."""
+def note(*planes: Plane) -> str:
+    """How exact a picture is, that of the least exact where there are several: what is written under it."""
+    plane = max(planes, key=lambda one: one.error)
     if bool(plane.loss.isnan().all()):
         return "nothing computed yet"
     if not plane.error and plane.evaluations < plane.loss.numel():

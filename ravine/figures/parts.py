@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -39,7 +41,7 @@ def ground(
         figure.add_surface(**common, row=1, col=1)
     else:
         line = {"width": 0.6, "color": "rgba(255,255,255,0.45)"}
-        figure.add_contour(**common, ncontours=_LEVELS, line=line, row=1, col=1)
+        figure.add_contour(**common, ncontours=_LEVELS, contours={"coloring": "heatmap"}, line=line, row=1, col=1)
 
 
 def scaled(z: Floats, log: bool) -> tuple[Floats, dict[str, object]]:
@@ -53,8 +55,19 @@ def scaled(z: Floats, log: bool) -> tuple[Floats, dict[str, object]]:
         return clean, {}
     offset = 0.0 if low > 0 else 1e-3 * (high - low) - low  # a logarithm needs positive losses
     height = np.log10(clean + offset)
-    marks = np.linspace(np.nanmin(height), np.nanmax(height), 6)
-    return height, {"tickvals": marks.tolist(), "ticktext": [number(10**mark - offset) for mark in marks]}
+    marks = _round(low, high) if not offset else np.array([])
+    if len(marks) < 3:
+        marks = 10 ** np.linspace(np.nanmin(height), np.nanmax(height), 6) - offset
+    return height, {"tickvals": np.log10(marks + offset).tolist(), "ticktext": [number(one) for one in marks]}
+
+
+def _round(low: float, high: float) -> Floats:
+    """Powers of ten from low to high, at most seven of them; with their doubles and halves where powers alone are few."""
+    first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
+    if last - first < 3:
+        between = [digit * 10.0**power for power in range(first - 1, last + 1) for digit in (1, 2, 5)]
+        return np.array([one for one in between if low <= one <= high])
+    return 10.0 ** np.arange(first, last + 1, -(-(last - first + 1) // 7))
 
 
 def lift(points: Floats, x: Floats, y: Floats, height: Floats) -> Floats:

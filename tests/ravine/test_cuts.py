@@ -58,6 +58,16 @@ def test_the_path_fades_with_its_distance_from_the_plane():
     assert opacity[-1] == 1  # the end lies on it
 
 
+def test_in_three_dimensions_the_path_turns_gray_with_its_distance():
+    result = compute(sliced(mode="surface"))
+    (path,) = [one for one in result.figure().data if one.name and one.name.startswith("path")]
+    _, distance = result.plane.project(result.trajectory.params)
+    colors = np.array([[int(one) for one in text[4:-1].split(",")] for text in path.line.color])
+    share = (distance / distance.max()).numpy()[:, None]
+    np.testing.assert_allclose(colors, (1 - share) * [0xD5, 0x5E, 0x00] + share * 0xB0, atol=0.6)
+    assert tuple(path.marker.color) == tuple(path.line.color)
+
+
 def test_a_rescaled_twin_looks_the_same_where_filters_are_normalized():
     result = compute(sliced(RELU, beside="rescaled", exact=True))
     titles = [one.title for one in result.captions]
@@ -77,6 +87,9 @@ def test_panels_share_one_scale_and_their_contour_levels():
     assert len(grounds) == 4
     assert len({(one.zmin, one.zmax, one.contours.start, one.contours.size) for one in grounds}) == 1
     assert grounds[0].zmin == pytest.approx(min(float(np.min(one.z)) for one in grounds))
+    assert (
+        len({one.contours.size for one in grounds} & {float(f"{a}e{b}") for a in (1, 2, 5) for b in range(-9, 9)}) == 1
+    )
     single = compute(sliced(plane_seed=2))
     assert torch.equal(result.planes[2].loss, single.plane.loss)
     hows = compute(sliced(beside="normalizations", normalize="layer"))
@@ -89,6 +102,9 @@ def test_two_planes_are_compared_on_one_scale():
     left, right, gap = figure.data
     assert (left.zmin, left.zmax) == (right.zmin, right.zmax)
     np.testing.assert_allclose(gap.z, (second.plane.loss - first.plane.loss).numpy().T)
+    titles = [one.text for one in figure.layout.annotations]
+    assert titles[:2] == ["first, plane_seed = 0", "second, plane_seed = 1"]
+    assert note(first.plane) in titles[-1]
     other = difference(first, compute(sliced(span=0.5)))
     assert len(other.data) == 2
     assert "different windows" in other.to_json()
@@ -100,6 +116,11 @@ def test_a_plane_through_solutions_holds_the_ends_of_other_seeds():
     for (_, a, b), end in zip(result.captions[0].marks[1:], ends, strict=True):
         where = result.plane.center + torch.tensor([a, b]).double() @ result.plane.directions
         torch.testing.assert_close(where, end)
+    for mode in ("contour", "surface"):
+        experiment = dataclasses.replace(result.experiment, mode=mode)
+        drawn = [one for one in dataclasses.replace(result, experiment=experiment).figure().data if one.text]
+        assert [one.text[0] for one in drawn] == ["<b>A</b>", "<b>B</b>", "<b>C</b>"]
+        assert [(one.x[0], one.y[0]) for one in drawn] == [(a, b) for _, a, b in result.captions[0].marks]
 
 
 def test_the_window_moves_and_narrows():

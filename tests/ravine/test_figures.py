@@ -12,6 +12,7 @@ from optimizers import OPTIMIZERS, SCHEDULES, Scheduled
 from ravine import Experiment, compute, computing
 from ravine.axis import Axis
 from ravine.experiment import MODES, OUTCOMES, VIEWS
+from ravine.figures.parts import scaled
 from ravine.picture import COLORS, colors_of, surface_grid
 from ravine.stability import until_the_end
 
@@ -281,6 +282,21 @@ def test_a_slice_holds_the_plane_and_the_path(mode):
     np.testing.assert_array_equal(np.stack([path.x, path.y], axis=-1), coordinates.numpy())
     np.testing.assert_array_equal(path.customdata[:, 0], result.trajectory.params_step.numpy())
     np.testing.assert_array_equal(path.customdata[:, 1], distance.numpy())
+
+
+@pytest.mark.parametrize(("low", "high", "named"), [
+    (3e-4, 2e3, ["0.001", "0.01", "0.1", "1", "10", "100", "1000"]),
+    (0.3, 12.0, ["0.5", "1", "2", "5", "10"]),
+    (-1.0, 3.0, None),
+])  # fmt: skip
+def test_a_logarithmic_color_bar_names_round_numbers(low, high, named):
+    spaced = np.geomspace if low > 0 else np.linspace
+    z = spaced(low, high, 100_000).reshape(100, 1000)
+    height, ticks = scaled(z, log=True)
+    assert named is None or ticks["ticktext"] == named
+    # Each stands where the value that it names is drawn.
+    drawn = np.interp([float(text) for text in ticks["ticktext"]], z.ravel(), height.ravel())
+    np.testing.assert_allclose(ticks["tickvals"], drawn, atol=0.02 * np.ptp(height))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -225,6 +225,14 @@ def test_a_projected_path_is_the_nearest_point_of_the_plane():
     assert fade[-1] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_named_points_travel_with_the_path():
+    result = compute(sliced(plane="solutions", others=1))
+    header, _ = unpack(slice_view(result, "id"))
+    assert header["marks"] == [{"name": "A", "at": [0, 0]}, {"name": "B", "at": [1, 0]}]
+    _, distance = result.plane.project(result.trajectory.params)
+    assert header["furthest"] == pytest.approx(float(distance.max()))
+
+
 def test_partial_slices_can_be_sent():
     partial = [one for one in computing(sliced()) if one.plane is not None]
     for one in partial:
