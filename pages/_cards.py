@@ -43,7 +43,7 @@ def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: b
         )
     if more is not None and more.open:  # a closed one draws nothing: with four runs that halves the widgets on the page
         with more:
-            values = rule_settings(prefix, rule, on_surface=on_surface)
+            values = rule_settings(prefix, rule, on_surface=on_surface, exact=not several)
             extras = around(prefix, before)
     else:
         values, extras = unopened(before, rule)

@@ -18,6 +18,7 @@ from ravine import Experiment
 from ravine.experiment import VIEWS, offered
 from ravine.limits import LIMITS
 from ravine.overlay import NOTHING, variable
+from ravine.stability import TOP, probe
 from ravine.words import spoken
 
 
@@ -70,7 +71,8 @@ def _landscape_settings(landscape: Landscape, prefix: str) -> dict[str, Any]:
     # What is a kind's own comes first: its sizes say more than the scale of its weights.
     rest = sorted((one for one in every if one not in of_data), key=lambda one: one in shared)
     values: dict[str, Any] = {}
-    for title, icon, names in (("Data", ":material/database:", of_data), ("Network", ":material/hub:", rest)):
+    model = ("Network", ":material/hub:") if isinstance(landscape, Supervised) else ("Model", ":material/function:")
+    for title, icon, names in (("Data", ":material/database:", of_data), (*model, rest)):
         if names:
             with section(title, icon, names):
                 values |= {one: control(one, every[one], f"{prefix}.{one}", getattr(landscape, one)) for one in names}
@@ -164,15 +166,15 @@ def _measure_controls(experiment: Experiment, landscape: Landscape, optimizers: 
     with section("Measure", ":material/monitoring:", names):
         own = own_controls(experiment, tuple(name for name in names if name != "probes"))
         if "probes" in names and visible("probes"):
-            own["probes"] = _probe_controls(experiment, landscape, optimizers)
+            own |= _probe_controls(experiment, landscape, optimizers)
     return own
 
 
-def _probe_controls(experiment: Experiment, landscape: Landscape, optimizers: tuple[Stepper, ...]) -> tuple[str, ...]:
+def _probe_controls(experiment: Experiment, landscape: Landscape, optimizers: tuple[Stepper, ...]) -> dict[str, Any]:
     """A menu of the probes that some run can measure; below it, why the others are not there."""
+    probes = [probe(experiment, name, landscape) for name in PROBES]
     refused = {
-        name: [one for one in (kind().refusal(landscape, rule) for rule in optimizers) if one]
-        for name, kind in PROBES.items()
+        one.name: [said for said in (one.refusal(landscape, rule) for rule in optimizers) if said] for one in probes
     }
     fitting = [name for name in PROBES if len(refused[name]) < len(optimizers)]
     key = f"{experiment.view}.probes"
@@ -185,12 +187,13 @@ def _probe_controls(experiment: Experiment, landscape: Landscape, optimizers: tu
         format_func=_probe_label,
         help="What else to measure along the runs.",
     )
+    own = own_controls(experiment, ("eigenvalues",)) if TOP in chosen else {}
     for name in chosen:
         st.caption(f"**{PROBES[name].label}**, ${PROBES[name].symbol}$: {PROBES[name].help}")
     left_out = [f"- {PROBES[name].label}: {refused[name][0]}" for name in PROBES if name not in fitting]
     if left_out:
         st.caption("Not offered here:\n" + "\n".join(left_out))
-    return tuple(chosen)
+    return {"probes": tuple(chosen)} | own
 
 
 def _probe_label(name: str) -> str:

@@ -37,22 +37,18 @@ def step_size(prefix: str, rule: Optimizer) -> float:
     return control("lr", settings(rule)["lr"], f"{prefix}.{rule.name}.lr", rule.lr)
 
 
-def rule_settings(prefix: str, rule: Optimizer, *, on_surface: bool = False) -> dict[str, Any]:
-    """What the rule is, its hyper-parameters but the step size, and a field for the step size's exact value."""
+def rule_settings(prefix: str, rule: Optimizer, *, on_surface: bool = False, exact: bool = True) -> dict[str, Any]:
+    """What the rule is, its hyper-parameters but the step size, and a field for the step size's exact value, if it has one."""
     st.caption(rule.idea)
     if on_surface and rule.on_points:
         st.caption(f"On a surface: {rule.on_points}")
     st.markdown(f"$${rule.equation}$$")
     place = f"{prefix}.{rule.name}"
-    exact = f"{place}.lr exact"
-    st.session_state[exact] = repr(st.session_state.get(f"{place}.lr", rule.lr))
-    st.text_input(
-        "Exact step size η",
-        st.session_state[exact],
-        key=exact,
-        on_change=_exact,
-        args=(rule.name, f"{place}.lr", exact),
-    )
+    if exact:
+        key = f"{place}.lr exact"
+        st.session_state[key] = repr(st.session_state.get(f"{place}.lr", rule.lr))
+        args = rule.name, f"{place}.lr", key
+        st.text_input("Exact step size η", st.session_state[key], key=key, on_change=_exact, args=args)
     return settings_of(rule, place, leave_out=("lr",))
 
 

@@ -14,6 +14,7 @@ import torch
 from landscapes import Landscape, Surface
 from optimizers import Trajectory, composed, layers, running, studying, sweeping, swept
 from optimizers.flow import GradientFlow
+from optimizers.probes import Probe
 from ravine import cuts
 from ravine.experiment import DTYPES, Experiment, training
 from ravine.overlay import Run
@@ -98,7 +99,7 @@ def _paths(experiment: Experiment) -> Iterator[Result]:
 
 def _training(experiment: Experiment, executor: Executor | None) -> Iterator[Result]:
     """Every run of a training. Those that gain from it go side by side as one batch; batches take turns, or run at once."""
-    batches: dict[tuple[Landscape, int, tuple[str, ...], int], list[int]] = {}
+    batches: dict[tuple[Landscape, int, tuple[Probe, ...], int], list[int]] = {}
     for index, one in enumerate(experiment.runs):
         own = index if _apart(experiment, one) else -1
         batches.setdefault((one.landscape, one.batch_size, probes_of(experiment, one), own), []).append(index)

@@ -92,6 +92,9 @@ class Experiment(Declared):
     probes: tuple[str, ...] = setting(
         (), choices=tuple(PROBES), label="Measure as well", help="What else to measure along the runs."
     )
+    eigenvalues: int = setting(
+        3, 1, 5, label="Eigenvalues", help="How many of the top eigenvalues are measured; there are no more than parameters."
+    )
     flow: bool = setting(
         False,
         label="Gradient flow",
@@ -624,7 +627,7 @@ def _stepsize() -> Experiment:
 
 _RUN = ("steps", "seed", "dtype", "device")
 _TRAINING = (*_RUN, "every", "batch_size", "sampling")
-_OVERLAID = ("vary", "across", "probes", "flow")
+_OVERLAID = ("vary", "across", "probes", "eigenvalues", "flow")
 VIEWS: dict[str, View] = {
     "descend": View("", _RUN, ("mode", "axis"), LIMITS.optimizers, _is_surface, _descend),
     "edge": View(

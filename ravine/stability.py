@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscapes import Landscape
 from optimizers import PROBES, Trajectory
+from optimizers.probes import Probe, TopEigenvalues
 from ravine.experiment import Experiment
 from ravine.overlay import Run
 
 _SHARPNESS, _SCALED, _BATCH = "sharpness", "preconditioned_sharpness", "batch_sharpness"
 GAUGED = (_SHARPNESS, _SCALED, _BATCH)
+TOP = TopEigenvalues.name
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,22 @@ class Gauge:
         return PROBES[self.name].label.lower()
 
 
-def probes_of(experiment: Experiment, run: Run) -> tuple[str, ...]:
+def probe(experiment: Experiment, name: str, landscape: Landscape) -> Probe:
+    """A probe with the settings that the experiment has for it."""
+    if name == TOP:
+        return TopEigenvalues(k=min(experiment.eigenvalues, landscape.dim))
+    return PROBES[name]()
+
+
+def probes_of(experiment: Experiment, run: Run) -> tuple[Probe, ...]:
     """What is measured along a run: the sharpness that its rule answers to, and what was chosen and can be measured."""
     names = [_SHARPNESS]
     if run.optimizer.preconditioned_thresholds(1) is not None:
         names.append(_SCALED)
     if run.batch_size:
         names.append(_BATCH)
-    chosen = [name for name in experiment.probes if not PROBES[name]().refusal(run.landscape, run.optimizer)]
-    return tuple(dict.fromkeys([*names, *chosen]))
+    found = [probe(experiment, name, run.landscape) for name in dict.fromkeys([*names, *experiment.probes])]
+    return tuple(one for one in found if one.name in names or not one.refusal(run.landscape, run.optimizer))
 
 
 def until_the_end(limits: list[float] | None) -> list[float] | None:

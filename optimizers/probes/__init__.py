@@ -71,4 +71,4 @@ def measured(probes: Sequence[str | Probe]) -> dict[str, Probe]:
     return found
 
 
-__all__ = ["PROBES", "Memory", "Moment", "Probe", "check", "measured", "unmeasured"]
+__all__ = ["PROBES", "Memory", "Moment", "Probe", "TopEigenvalues", "check", "measured", "unmeasured"]

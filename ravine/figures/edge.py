@@ -14,7 +14,7 @@ from optimizers import PROBES, Trajectory
 from ravine.figures.parts import finished
 from ravine.overlay import Run
 from ravine.picture import COLORS, number
-from ravine.stability import GAUGED, Gauge, gauges
+from ravine.stability import GAUGED, TOP, Gauge, gauges
 
 if TYPE_CHECKING:  # Result.figure calls this package
     from ravine.result import Result
@@ -48,7 +48,8 @@ def edge(result: Result) -> go.Figure:
     runs = list(zip(experiment.runs, result.paths, strict=True))
     measured = [gauges(experiment, run, path) for run, path in runs]
     kinds = [name for name in GAUGED if any(name in found for found in measured)]
-    others = [name for name in PROBES if name not in GAUGED and any(name in path.probes for _, path in runs)]
+    within = (*GAUGED, TOP)
+    others = [name for name in PROBES if name not in within and any(name in path.probes for _, path in runs)]
     heights = [_LOSS, *[_GAUGE] * len(kinds), *[_OTHER] * len(others)]
     total = sum(heights) + _GAP * (len(heights) - 1)
     figure = make_subplots(
@@ -60,6 +61,8 @@ def edge(result: Result) -> go.Figure:
         for row, name in enumerate(kinds, start=2):
             if name in measured[index]:
                 _sharpness(figure, row, style, measured[index][name], experiment.steps, experiment.relative)
+        if TOP in path.probes:
+            _following(figure, style, measured[index]["sharpness"], path, experiment.relative)
         for row, name in enumerate(others, start=2 + len(kinds)):
             if name in path.probes:
                 _probe(figure, row, style, name, run, path)
@@ -157,6 +160,19 @@ def _sharpness(figure: go.Figure, row: int, style: _Style, gauge: Gauge, steps: 
         figure.add_scatter(
             x=[step], y=[float((gauge.value / unit)[first])], mode="markers", marker=mark, **shared, row=row, col=1
         )
+
+
+def _following(figure: go.Figure, style: _Style, gauge: Gauge, path: Trajectory, relative: bool) -> None:
+    """The eigenvalues after the largest, as thin lines below the sharpness, which is the largest."""
+    if relative and gauge.limit is None:
+        return
+    unit = gauge.limit if relative and gauge.limit is not None else torch.ones_like(gauge.value)
+    values = path.probes[TOP].cpu().double()[torch.isin(path.step, gauge.step)]
+    for place, column in enumerate((values / unit[:, None]).unbind(-1)[1:], start=2):
+        figure.add_scatter(
+            x=gauge.step.numpy(), y=column.numpy(), mode="lines", line={"color": style.sharp, "width": 1},
+            opacity=1.1 - 0.15 * place, **style.trace(f"λ{place}"), row=2, col=1,
+        )  # fmt: skip
 
 
 def _probe(figure: go.Figure, row: int, style: _Style, name: str, run: Run, path: Trajectory) -> None:

@@ -31,7 +31,9 @@ SURFACE_VIEWS = [view for view, one in VIEWS.items() if not one.offers(MLP)]
 def small(view, **changes):
     values = {"landscape": TINY, "optimizers": (OPTIMIZERS["gd"](lr=0.1),), "view": view, "steps": 20}
     axes = {"over_x": Axis("lr", 1e-4, 0.1, 66, log=True), "over_y": Axis("weight_decay", 0.0, 0.1, 40)}
-    return Experiment(**(values | {"slice": {"points": 5}, "sweep": axes}.get(view, {}) | changes))
+    eigenvalues = {"probes": ("top_eigenvalues",), "eigenvalues": 2}
+    own = {"slice": {"points": 5}, "sweep": axes, "edge": eigenvalues}
+    return Experiment(**(values | own.get(view, {}) | changes))
 
 
 def paths(**changes):

@@ -168,17 +168,27 @@ def test_gradient_flow_and_the_step_looked_at_are_drawn():
     assert not compute(network()).figure().layout.shapes
 
 
-def test_a_chosen_probe_has_a_panel():
-    result = compute(network(probes=("distance", "top_eigenvalues")))
+def test_a_chosen_probe_has_a_panel_and_the_eigenvalues_lie_under_the_sharpness():
+    result = compute(network(probes=("distance", "top_eigenvalues"), eigenvalues=4))
     figure = result.figure()
     path = result.trajectory
     drawn = {one.name: one for one in figure.data}
     seen = ~path.probes["distance"].isnan()
     np.testing.assert_allclose(drawn["distance from the start"].y, path.probes["distance"][seen].numpy())
-    for index in range(3):
+    for index in range(1, 4):
         np.testing.assert_allclose(drawn[f"λ{index + 1}"].y, path.probes["top_eigenvalues"][seen, index].numpy())
-    axes = {drawn[name].yaxis for name in ("loss", "sharpness λ", "distance from the start", "λ1")}
-    assert len(axes) == 4
+        assert drawn[f"λ{index + 1}"].yaxis == drawn["sharpness λ"].yaxis
+    assert not {"λ1", "λ5"} & drawn.keys()  # the first is the sharpness
+    assert len({drawn[name].yaxis for name in ("loss", "sharpness λ", "distance from the start")}) == 3
+    relative = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, relative=True)).figure()
+    (second,) = [one for one in relative.data if one.name == "λ2"]
+    np.testing.assert_allclose(second.y, drawn["λ2"].y * 0.1 / 2)
+
+
+def test_there_are_no_more_eigenvalues_than_parameters():
+    land = LANDSCAPES["scalar_network"](depth=2)
+    result = compute(network(landscape=land, probes=("top_eigenvalues",), eigenvalues=5))
+    assert result.trajectory.probes["top_eigenvalues"].shape[-1] == land.dim == 2
 
 
 def test_a_step_size_of_zero_has_no_line():
