@@ -54,6 +54,17 @@ function clicks(host, setTriggerValue) {
   });
 }
 
+/** Redraw when the room beside or around the figure changes, of which Plotly itself hears only with the window. */
+function follow(host) {
+  let drawn = 0;
+  new ResizeObserver(() => {
+    const width = host.clientWidth;
+    if (!width || width === drawn) return;
+    drawn = width;
+    if (host.layout) window.Plotly.Plots.resize(host);
+  }).observe(host);
+}
+
 /**
  * @param {{data: string, parentElement: Element}} component data is a Plotly figure as JSON; empty, it only fetches
  *   Plotly, so that the first figure need not wait for it
@@ -68,9 +79,10 @@ export default function figure({ data, parentElement, setTriggerValue }, drawn =
     host = document.createElement("div");
     host.className = "rv-figure";
     parentElement.append(host);
+    follow(host);
   }
   const { data: traces, layout } = JSON.parse(data);
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  const config = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
   host.style.minHeight = `${layout.height ?? 450}px`;
   delete layout.template;
   plotly()

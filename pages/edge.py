@@ -35,8 +35,12 @@ def draw(result: Result) -> list[Part]:
         run=run if run <= len(result.paths) else 1,
     )
     looked = dataclasses.replace(result, experiment=asked)
-    parts = [components.figure(f"{VIEW} figure", looked.figure().to_json(), on_click_change=_clicked)]
-    parts += look(looked)
+    # What is looked at stands beside the figure, where the eyes are after a click, and stays there while one scrolls.
+    along, *beside = st.columns([3, 2] if asked.at >= 0 else [1], gap="medium")
+    with along:
+        parts = [components.figure(f"{VIEW} figure", looked.figure().to_json(), on_click_change=_clicked)]
+    with beside[0].container(key=f"{VIEW} beside") if beside else st.container():
+        parts += look(looked)
     if len(result.paths) > 1:
         table(result)
     download(result)
@@ -72,14 +76,14 @@ def table(result: Result) -> None:
 def look(result: Result) -> list[Part]:
     """The loss along the top eigenvector at the step that was clicked, with the iterates on it; nothing before a click."""
     asked = result.experiment
-    step_column, run_column, open_column = st.columns([1.2, 2.2, 1.2], gap="small", vertical_alignment="bottom")
+    step_column, open_column = st.columns(2, gap="small", vertical_alignment="bottom")
     st.session_state[_AT] = asked.at if asked.at >= 0 else None
     step_column.number_input(
         "Step to look at", 0, 10_000, key=_AT, on_change=_chosen, placeholder="none", help="Empty looks nowhere."
     )
-    if len(asked.runs) > 1:
+    if len(asked.runs) > 1 and asked.at >= 0:
         st.session_state[_RUN] = asked.run
-        run_column.selectbox(
+        st.selectbox(
             "Run to look at", range(1, len(asked.runs) + 1), key=_RUN, on_change=_chosen,
             format_func=lambda one: asked.runs[one - 1].label,
         )  # fmt: skip

@@ -93,7 +93,11 @@ class Experiment(Declared):
         (), choices=tuple(PROBES), label="Measure as well", help="What else to measure along the runs."
     )
     eigenvalues: int = setting(
-        3, 1, 5, label="Eigenvalues", help="How many of the top eigenvalues are measured; there are no more than parameters."
+        3,
+        1,
+        5,
+        label="Eigenvalues",
+        help="How many of the top eigenvalues are measured; there are no more than parameters.",
     )
     flow: bool = setting(
         False,

@@ -14,16 +14,16 @@ from ravine.picture import COLORS
 def line_cut(cut: Cut, *, alone: bool) -> go.Figure:
     """`alone`: is this the only run? Else it keeps its color."""
     color = COLORS[0] if alone else COLORS[cut.run]
-    figure = make_subplots(rows=1, cols=2, column_widths=[0.48, 0.52], horizontal_spacing=0.12)
+    figure = make_subplots(rows=2, cols=1, row_heights=[0.55, 0.45], vertical_spacing=0.2)
     along, loss = cut.along.numpy(), cut.loss.numpy()
     line = {"mode": "lines", "x": along, "row": 1, "col": 1}
-    figure.add_scatter(y=loss, name="loss along the top eigenvector", line={"color": COLORS[1], "width": 2.5}, **line)
+    figure.add_scatter(y=loss, name="loss", line={"color": COLORS[1], "width": 2.5}, **line)
     figure.add_scatter(
         y=cut.parabola.numpy(), name="to second order", line={"color": COLORS[1], "dash": "dot", "width": 1.5}, **line
     )
     steps, position = cut.steps[cut.window].numpy(), cut.position[cut.window].numpy()
     figure.add_scatter(
-        x=position, y=np.interp(position, along, loss), mode="lines+markers", name="iterates, projected",
+        x=position, y=np.interp(position, along, loss), mode="lines+markers", name="iterates",
         line={"color": color, "width": 1}, marker={"size": 7, "color": color}, opacity=0.85,
         customdata=np.stack([steps, cut.distance[cut.window].numpy()], axis=-1),
         hovertemplate="step %{customdata[0]}<br>%{customdata[1]:.3g} away from the line<extra></extra>", row=1, col=1,
@@ -34,13 +34,13 @@ def line_cut(cut: Cut, *, alone: bool) -> go.Figure:
     )  # fmt: skip
     figure.add_scatter(
         x=cut.steps.numpy(), y=cut.position.numpy(), mode="lines", line={"color": color, "width": 1.5}, showlegend=False,
-        name="projection", hovertemplate="step %{x}: %{y:.3g}<extra></extra>", row=1, col=2,
+        name="projection", hovertemplate="step %{x}: %{y:.3g}<extra></extra>", row=2, col=1,
     )  # fmt: skip
-    figure.add_vline(x=cut.step, line={"dash": "dot", "width": 1.5, "color": "#8A8A8A"}, row=1, col=2)
+    figure.add_vline(x=cut.step, line={"dash": "dot", "width": 1.5, "color": "#8A8A8A"}, row=2, col=1)
     figure.update_xaxes(title_text=f"along the top eigenvector at step {cut.step}", row=1, col=1)
     figure.update_yaxes(title_text="loss", row=1, col=1)
     low, high = float(loss.min()), float(loss.max())  # the parabola may leave it far behind
     figure.update_yaxes(range=[low - 0.08 * (high - low), high + 0.08 * (high - low)], row=1, col=1)
-    figure.update_xaxes(title_text="step", row=1, col=2)
-    figure.update_yaxes(title_text="projection on it", row=1, col=2)
-    return finished(figure, height=360).update_layout(uirevision=f"{cut.run} {cut.step}")
+    figure.update_xaxes(title_text="step", row=2, col=1)
+    figure.update_yaxes(title_text="projection on it", row=2, col=1)
+    return finished(figure, height=520).update_layout(uirevision=f"{cut.run} {cut.step}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,11 +82,11 @@ def edge(result: Result) -> go.Figure:
     if positive and len(losses) and float(losses.max()) > most:  # a run that diverges would squeeze the others flat
         figure.update_yaxes(range=np.log10([0.8 * float(losses.min()), most]).tolist(), row=1, col=1)
     for row, name in enumerate(kinds, start=2):
-        title = {"sharpness": "sharpness λ"}.get(name, PROBES[name].label.lower().replace(" ", "<br>"))
+        title = {"sharpness": "sharpness λ"}.get(name) or _wrapped(PROBES[name].label)
         units = "<br>over threshold" if experiment.relative else ""
         figure.update_yaxes(title_text=title + units, rangemode="tozero", row=row, col=1)
     for row, name in enumerate(others, start=2 + len(kinds)):
-        figure.update_yaxes(title_text=PROBES[name].label.lower().replace(" ", "<br>", 1), row=row, col=1)
+        figure.update_yaxes(title={"text": _wrapped(PROBES[name].label), "font": {"size": 12}}, row=row, col=1)
     figure.update_xaxes(range=[0, experiment.steps])
     figure.update_xaxes(title_text="step", row=len(heights), col=1)
     if experiment.at >= 0:
@@ -93,6 +94,11 @@ def edge(result: Result) -> go.Figure:
     return finished(figure, height=total + 100).update_layout(
         hoverdistance=-1
     )  # a click anywhere hits the nearest line
+
+
+def _wrapped(label: str) -> str:
+    """The name of a panel in lines that are no longer than the panel is high."""
+    return "<br>".join(wrap(label.lower(), 20))
 
 
 def _style(index: int, run: Run, *, alone: bool) -> _Style:
@@ -169,9 +175,10 @@ def _following(figure: go.Figure, style: _Style, gauge: Gauge, path: Trajectory,
     unit = gauge.limit if relative and gauge.limit is not None else torch.ones_like(gauge.value)
     values = path.probes[TOP].cpu().double()[torch.isin(path.step, gauge.step)]
     for place, column in enumerate((values / unit[:, None]).unbind(-1)[1:], start=2):
+        shared = style.trace(f"λ{place}")
         figure.add_scatter(
             x=gauge.step.numpy(), y=column.numpy(), mode="lines", line={"color": style.sharp, "width": 1},
-            opacity=1.1 - 0.15 * place, **style.trace(f"λ{place}"), row=2, col=1,
+            opacity=1.1 - 0.15 * place, **shared | {"showlegend": shared["showlegend"] and place == 2}, row=2, col=1,
         )  # fmt: skip
 
 
