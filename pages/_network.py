@@ -101,6 +101,8 @@ def _overlay_controls(experiment: Experiment, landscape: Landscape, optimizers: 
     known = variable(plainly)
     vary, across = f"{view}.vary", f"{view}.across"
     options = (NOTHING, *known)
+    at = renewed(across)
+    begin(at, experiment.across)
     if begin(vary, experiment.vary) not in options:
         st.session_state[vary] = NOTHING
     if not visible("vary"):
@@ -112,10 +114,9 @@ def _overlay_controls(experiment: Experiment, landscape: Landscape, optimizers: 
         )  # fmt: skip
         if chosen == NOTHING:
             return {"vary": NOTHING}
-        at = renewed(across)
         texts = st.text_input(
             "Values",
-            begin(at, experiment.across),
+            st.session_state[at],
             key=at,
             max_chars=300,
             help=f"Up to {LIMITS.runs} runs, separated by commas.",
