@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,9 +20,38 @@ from landscapes.landscape import Differentiated
 from landscapes.setting import setting
 
 
+class Terms(NamedTuple):
+    """An objective summed over samples, at outputs that lie (..., c, n), with its derivatives in them."""
+
+    value: Tensor  # (...)
+    grad: Tensor  # (..., c, n)
+    curved: Operator  # u -> H u, (..., c, n) -> (..., c, n)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The mean over samples of a loss: of outputs (..., n, c) and targets (..., n, c), one-hot where they are classes."""
+
+    mean: Callable[[Tensor, Tensor], Tensor]  # (...)
+    terms: Callable[[Tensor, Tensor], Terms]  # of outputs and targets that lie (..., c, n)
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return self.mean(outputs, targets)
+
+
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Mean softmax cross-entropy: (..., n, c) and one-hot (..., n, c) -> (...)."""
     return -(torch.log_softmax(outputs, dim=-1) * targets).sum(-1).mean(-1)
+
+
+def _cross_entropy_terms(outputs: Tensor, targets: Tensor) -> Terms:
+    logs = torch.log_softmax(outputs, dim=-2)
+    share = logs.exp()
+    return Terms(
+        -(logs * targets).sum((-2, -1)),
+        share - targets,  # targets sum to one
+        lambda moves: share * (moves - (share * moves).sum(-2, keepdim=True)),
+    )
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -30,7 +59,15 @@ def squared(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().sum(-1).mean(-1) / 2
 
 
-OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross_entropy": cross_entropy, "squared": squared}
+def _squared_terms(outputs: Tensor, targets: Tensor) -> Terms:
+    off = outputs - targets
+    return Terms(off.square().sum((-2, -1)) / 2, off, lambda moves: moves)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "cross_entropy": Objective(cross_entropy, _cross_entropy_terms),
+    "squared": Objective(squared, _squared_terms),
+}
 
 
 _SCORED = 8  # points of a plane whose outputs are scored together

@@ -10,13 +10,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from landscapes import derivatives
 from landscapes.derivatives import Linearized, Operator
 from landscapes.landscape import Layout
 from landscapes.networks.layers import ACTIVATIONS, affine, normalized
 from landscapes.networks.network import Network, nonlinearity, normalization
 from landscapes.networks.plane_kernel import PlaneKernel
-from landscapes.networks.products import SLOPES, Products
+from landscapes.networks.products import Products, value_and_grad
+from landscapes.networks.slopes import NONLINEARITIES
 from landscapes.setting import setting
 from landscapes.supervised import OBJECTIVES
 
@@ -71,52 +71,80 @@ class MLP(Network):
         last = len(self.hidden) + 1
         yield affine(signal, named[f"W{last}"], named[f"b{last}"])
 
+    def _value_and_grad(self, params: Tensor, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+        if not self._spreads(params, batch):
+            return super()._value_and_grad(params, batch)
+        point, inputs, targets = self._laid_out(params, batch)
+        grad = torch.empty_like(point)
+        total = value_and_grad(
+            *self._by_layer(point),
+            inputs,
+            targets,
+            NONLINEARITIES[self.activation],
+            OBJECTIVES[self.objective],
+            self._tensors(grad),
+        )
+        loss, grad = total / inputs.shape[-2], grad.div_(inputs.shape[-2])
+        if self.weight_decay:
+            loss = loss + self.weight_decay / 2 * point.square().sum(-1)
+            grad.add_(point, alpha=self.weight_decay)
+        return loss.reshape(params.shape[:-1]), grad.reshape(params.shape)
+
     def _hessian_operator(self, params: Tensor, batch: Tensor | None) -> Operator:
-        at, point, targets = self._products(params, batch)
-        objective = OBJECTIVES[self.objective]
-        _, deltas = derivatives.value_and_grad(lambda outputs: objective(outputs, targets), at.outputs)
-        curved = derivatives.hessian_operator(lambda outputs: objective(outputs, targets), at.outputs)
-        product = at.hessian(deltas, curved)
+        if not self._spreads(params, batch):
+            return super()._hessian_operator(params, batch)
+        point, inputs, targets = self._laid_out(params, batch)
+        at = Products(*self._by_layer(point), inputs, NONLINEARITIES[self.activation])
+        product = at.hessian(targets, OBJECTIVES[self.objective])
 
         def hessian(vectors: Tensor) -> Tensor:
-            out = self._packed(product(*self._by_layer(vectors.reshape(point.shape)))).reshape(vectors.shape)
-            return torch.add(out, vectors, alpha=self.weight_decay) if self.weight_decay else out
+            out = torch.empty_like(point)
+            product(*self._by_layer(vectors.reshape(point.shape)), self._tensors(out))
+            out = out.div_(inputs.shape[-2]).reshape(vectors.shape)
+            return out.add_(vectors, alpha=self.weight_decay) if self.weight_decay else out
 
         return hessian
 
     def jacobian(self, params: Tensor, batch: Tensor | None = None) -> Linearized:
-        at, point, _ = self._products(params, batch)
+        if not self._spreads(params, batch):
+            return super().jacobian(params, batch)
+        point, inputs, _ = self._laid_out(params, batch)
+        at = Products(*self._by_layer(point), inputs, NONLINEARITIES[self.activation])
+        shape = (*params.shape[:-1], *at.outputs.shape[-2:])
 
         def push(vectors: Tensor) -> Tensor:
-            return at.push(*self._by_layer(vectors.reshape(point.shape))).reshape(
-                *params.shape[:-1], *at.outputs.shape[-2:]
-            )
+            return at.push(*self._by_layer(vectors.reshape(point.shape))).reshape(shape)
 
         def pull(cotangents: Tensor) -> Tensor:
-            return self._packed(at.pull(cotangents.reshape(at.outputs.shape))).reshape(params.shape)
+            out = torch.empty_like(point)
+            at.pull(cotangents.reshape(at.outputs.shape), self._tensors(out))
+            return out.reshape(params.shape)
 
-        return Linearized(at.outputs.reshape(*params.shape[:-1], *at.outputs.shape[-2:]), push, pull)
-
-    def _products(self, params: Tensor, batch: Tensor | None) -> tuple[Products, Tensor, Tensor]:
-        """The network at a point; the point as it is used; the targets."""
-        inputs, targets = self.training_set(params)
-        if batch is not None:
-            inputs, targets = inputs[batch], targets[batch]
-        # One run: plain matrix products are the fastest.
-        alone = params.numel() == self.dim and (batch is None or batch.ndim == 1)
-        point = params.detach().reshape(self.dim) if alone else params.detach()
-        weights, biases = self._by_layer(point)
-        at = Products(weights, biases, inputs, ACTIVATIONS[self.activation], SLOPES[self.activation])
-        return at, point, targets
-
-    def _by_layer(self, params: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        tensors = list(self.layout.unpack(params).values())
-        return tensors[::2], tensors[1::2]
+        return Linearized(at.outputs.reshape(shape), push, pull)
 
     @staticmethod
-    def _packed(tensors: list[Tensor]) -> Tensor:
-        """W1, b1, W2, b2, ... -> (..., dim)."""
-        return torch.cat([one.flatten(-2 if index % 2 == 0 else -1) for index, one in enumerate(tensors)], -1)
+    def _spreads(params: Tensor, batch: Tensor | None) -> bool:
+        """Does each run have one batch? Automatic differentiation knows what it means where one run has several."""
+        lead = params.shape[:-1]
+        return batch is None or torch.broadcast_shapes(lead, batch.shape[:-1]) == lead
+
+    def _laid_out(self, params: Tensor, batch: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Parameters (dim,) of one run or (runs, dim) of several; inputs and targets (n, ...), or one set a run."""
+        inputs, targets = self.training_set(params)
+        point = params.detach().reshape(self.dim if params.numel() == self.dim else (-1, self.dim))
+        if batch is None:
+            return point, inputs, targets
+        if batch.ndim > 1:
+            batch = batch.expand(*params.shape[:-1], -1).reshape(*point.shape[:-1], -1)
+        return point, inputs[batch], targets[batch]
+
+    def _by_layer(self, params: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        tensors = self._tensors(params)
+        return tensors[::2], tensors[1::2]
+
+    def _tensors(self, params: Tensor) -> list[Tensor]:
+        """Views W1, b1, W2, b2, ..."""
+        return list(self.layout.unpack(params).values())
 
 
 @dataclass(frozen=True)

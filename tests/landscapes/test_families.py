@@ -5,6 +5,7 @@ import torch
 
 from landscapes import LANDSCAPES, MLP, Supervised, Surface, eigenpairs, settings, top_eigenpairs
 from landscapes.landscape import Differentiated
+from landscapes.networks import products
 from landscapes.networks.layers import ACTIVATIONS
 from landscapes.spectrum import frobenius, quadrature, trace
 
@@ -118,11 +119,41 @@ def test_the_hand_written_products_are_those_of_automatic_differentiation(activa
         params = land.start()[0] + 0.3 * torch.randn(*lead, land.dim, generator=generator, dtype=torch.float64)
         vectors = torch.randn(*lead, land.dim, generator=generator, dtype=torch.float64)
         for batch in (None, torch.tensor([3, 3, 7]), torch.randint(30, (*lead, 5), generator=generator)):
-            own = land.hvp(params, vectors, batch)
-            torch.testing.assert_close(own, Differentiated._hessian_operator(land, params, batch)(vectors))
+            own = *land.value_and_grad(params, batch), land.hvp(params, vectors, batch)
+            plain = (
+                *Differentiated._value_and_grad(land, params, batch),
+                Differentiated._hessian_operator(land, params, batch)(vectors),
+            )
+            torch.testing.assert_close(own, plain, rtol=1e-11, atol=1e-13)
         written, plain = land.jacobian(params), Supervised.jacobian(land, params)
         torch.testing.assert_close(written.push(vectors), plain.push(vectors))
         torch.testing.assert_close(written.pull(plain.outputs), plain.pull(plain.outputs))
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.01])  # tanh is evaluated in another way where signals are small
+@pytest.mark.parametrize("runs", [1, 2])
+def test_digits_in_blocks_of_samples_are_those_of_automatic_differentiation(gain, runs, monkeypatch):
+    monkeypatch.setattr(products, "_BLOCK_BYTES", 0)  # 300 samples each: narrow layers would be of one block
+    land = MLP(hidden=(5, 4), gain=gain)
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 2e-5)):  # sums over 1,797 samples
+        params = land.start(runs, dtype=dtype)
+        vectors = torch.randn(params.shape, generator=torch.Generator().manual_seed(6), dtype=dtype)
+        exact = params.double()
+        plain = *Differentiated._value_and_grad(land, exact, None), *hvp_and_jacobian(land, exact, vectors.double())
+        own = (
+            *land.value_and_grad(params),
+            land.hvp(params, vectors),
+            land.jacobian(params).push(vectors),
+            land.jacobian(params).pull(land.jacobian(params).outputs),
+        )
+        for ours, true in zip(own, plain, strict=True):
+            assert (ours - true).norm() <= tolerance * true.norm()
+
+
+def hvp_and_jacobian(land, params, vectors):
+    """H v, J v and J' z by automatic differentiation, with the outputs z."""
+    outputs, push, pull = Supervised.jacobian(land, params)
+    return Differentiated._hessian_operator(land, params, None)(vectors), push(vectors), pull(outputs)
 
 
 def test_runs_that_do_not_fit_the_cache_together_are_solved_one_by_one():
