@@ -30,7 +30,6 @@ SIDES = {"over_x": "Left to right", "over_y": "Bottom to top"}
 SIZES = (8, 16, 32, 64, 128, 256, 512)
 HISTORY = f"{VIEW}.history"  # of ranges, for the way back out
 POINT = f"{VIEW}.point"  # clicked last: name -> value
-MOVED = f"{VIEW}.moved"  # the picture has changed controls outside of it
 
 
 def sidebar(experiment: Experiment) -> Experiment:
@@ -143,10 +142,12 @@ def _forget_range(slot: str) -> None:
     st.session_state.pop(POINT, None)
 
 
-def _set(slot: str, axis: Axis) -> None:
-    renew(f"{VIEW}.{slot} from", repr(axis.low))
-    renew(f"{VIEW}.{slot} to", repr(axis.high))
-    st.session_state[MOVED] = True
+def _set(axes: dict[str, Axis]) -> None:
+    """Puts the fields of the ranges there. They stand beside the picture, which is redrawn by itself unless told."""
+    for slot, axis in axes.items():
+        renew(f"{VIEW}.{slot} from", repr(axis.low))
+        renew(f"{VIEW}.{slot} to", repr(axis.high))
+    st.rerun()
 
 
 def _zoomed(experiment: Experiment) -> None:
@@ -155,21 +156,22 @@ def _zoomed(experiment: Experiment) -> None:
     if not box:
         return
     sides = list(zip(SIDES, "xy", experiment.axes, strict=False))
+    old = {slot: axis for slot, _, axis in sides}
     new = {slot: closer(axis, *map(float, box[side])) for slot, side, axis in sides}
+    if new == old:
+        return
     try:
         for axis in new.values():
             check_axis(axis)
     except ValueError as refusal:
         st.toast(str(refusal), icon=":material/error:")
         return
-    st.session_state.setdefault(HISTORY, []).append({slot: axis for slot, _, axis in sides})
-    for slot, axis in new.items():
-        _set(slot, axis)
+    st.session_state.setdefault(HISTORY, []).append(old)
+    _set(new)
 
 
 def _back() -> None:
-    for slot, axis in st.session_state[HISTORY].pop().items():
-        _set(slot, axis)
+    _set(st.session_state[HISTORY].pop())
 
 
 def _clicked(experiment: Experiment) -> None:
@@ -184,8 +186,6 @@ def _clicked(experiment: Experiment) -> None:
 
 def draw(result: Result) -> list[Part]:
     """The picture, and below it what a click or a box on it leads to."""
-    if st.session_state.pop(MOVED, False):
-        st.rerun()  # a picture is redrawn by itself, and the ranges stand beside it
     shown = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, outcome=experiment.outcome))
     part = components.chart(
         f"{VIEW} figure",
