@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, TimeoutError
 
 PATIENCE = 60_000  # milliseconds until a wait gives up: an upper bound for a busy machine, never a pause
 # Plotly keeps arrays that came packed beside their packing.
@@ -100,9 +100,20 @@ class Screen:
         )
 
     def choose(self, key: str, text: str) -> None:
-        """Pick an option of a select box by typing its label, since long lists are drawn only in part."""
-        self.keyed(key, "input").fill(text)
-        self.page.get_by_role("option", name=text, exact=True).click()
+        """Pick an option of a select box by typing its label, since long lists are drawn only in part.
+
+        A redraw empties the field and closes the list; so whoever is too early types again, as people do.
+        """
+        option = self.page.get_by_role("option", name=text, exact=True)
+        for _ in range(5):
+            self.wait(_QUIET)
+            self.keyed(key, "input").fill(text)
+            try:
+                option.wait_for(timeout=PATIENCE / 5)
+            except TimeoutError:
+                continue
+            return option.click()
+        raise AssertionError(f"The list of {key} never showed “{text}”.")
 
     def fill(self, key: str, text: str) -> None:
         """Type into a text or number field and press Enter."""

@@ -14,9 +14,8 @@ def test_a_schedule_and_a_wrapper_go_around_a_rule(visit):
     screen = visit(ONE)
     before = losses(screen)
     screen.page.get_by_role("button", name="Settings of run 1").click()
-    screen.keyed("descend-opt1-wrap", "[role=combobox]").click()
     with screen.redrawn():
-        screen.page.get_by_role("option", name="Lookahead", exact=True).click()
+        screen.choose("descend-opt1-wrap", "Lookahead")
     screen.wait_query(opt1__wrap="lookahead", opt1__lookahead__k="5")
     screen.page.keyboard.press("Escape")  # closes the list, and with it the popover
     if not screen.keyed("descend-opt1-schedule").is_visible():
