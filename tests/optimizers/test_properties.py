@@ -201,15 +201,15 @@ def test_the_preconditioned_threshold_is_where_stability_ends(kind, beta1):
     if kind.name == "adahessian":  # its P is the curvature itself: eps alone leaves a power of it near 1
         rule = dataclasses.replace(rule, exact=True, k=1e-9)
     scale = 2.0 if kind.name == "adahessian" else 1.0  # P = curvature^0 + eps
-    below, above = (swing(rule, factor * scale * rule.preconditioned_threshold()) for factor in (0.98, 1.02))
-    assert below[-1] < 1e-3 * below[0]
+    below, above = (swing(rule, factor * scale * rule.preconditioned_threshold()) for factor in (0.95, 1.05))
+    assert below[-1] < 1e-9 * below.max()  # the first steps, with their short memory, may go astray
     assert above.max() > 1e3 * above[0]  # until the gradients are felt in P, which stops the growth
 
 
 def swing(rule, curvature):
     """|w| along a run from 1e-30 on a parabola."""
     start = torch.tensor([0.0, 1e-30], dtype=torch.float64)
-    return run(LANDSCAPES["quadratic"](kappa=curvature), rule, start, 1500, record_every=50).params[:, 1].abs()
+    return run(LANDSCAPES["quadratic"](kappa=curvature), rule, start, 700, record_every=50).params[:, 1].abs()
 
 
 @every_preconditioned
@@ -259,8 +259,8 @@ def test_decoupled_decay_lowers_the_preconditioned_threshold(name):
 
 def test_adamw_with_decay_is_stable_up_to_its_threshold():
     rule = OPTIMIZERS["adamw"](lr=0.1, eps=1.0, weight_decay=2.0)
-    below, above = (swing(rule, factor * rule.preconditioned_threshold()) for factor in (0.98, 1.02))
-    assert below[-1] < 1e-3 * below[0]
+    below, above = (swing(rule, factor * rule.preconditioned_threshold()) for factor in (0.95, 1.05))
+    assert below[-1] < 1e-9 * below.max()  # the first steps, with their short memory, may go astray
     assert above.max() > 1e3 * above[0]
 
 
