@@ -28,6 +28,7 @@ export default function (component) {{
 _field = st.components.v2.component("ravine_field", js=_loader("surface.js", "field"))
 _copy = st.components.v2.component("ravine_copy", js=_loader("copy.js", "default"))
 _room = st.components.v2.component("ravine_room", js=_loader("teacher.js", "default"))
+_drop = st.components.v2.component("ravine_drop", js=_loader("drop.js", "default"))
 _picture = st.components.v2.component("ravine_picture", js=_loader("picture.js", "default"))
 _canvas = st.components.v2.component("ravine_canvas", js=_loader("surface.js", "default"))
 # Plotly keeps its style sheet in the page itself, where a shadow root would not see it.
@@ -55,6 +56,11 @@ def room(key: str, data: dict[str, str] | None, **callbacks: Any) -> None:
 def picture(key: str, data: dict[str, Any]) -> None:
     """Buttons that save a figure, given as JSON with its size and name, as PNG or SVG."""
     _picture(key=key, data=data)
+
+
+def drop(key: str, field: str) -> None:
+    """Hands a file that is dropped anywhere on the page to the file uploader in the element of this class."""
+    _drop(key=key, data=field, height=1)
 
 
 def copyable(key: str, text: str) -> None:

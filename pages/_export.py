@@ -8,7 +8,6 @@ import streamlit as st
 
 from pages import _components as components
 from ravine import Result, export, movie
-from ravine.picture import is_surface_view
 
 
 def panel(result: Result) -> None:
@@ -24,9 +23,13 @@ def panel(result: Result) -> None:
     components.picture(f"{key} picture", {"figure": figure.to_json(), "width": width, "height": height, "name": name})
     left, right = st.columns(2)
     files = [
-        ("Web page", "html", "Opens without internet: zoom, rotate and hover."),
+        ("Web page", "html", "Opens without internet: play, zoom, rotate and hover."),
         ("Arrays (.npz)", "npz", "For NumPy."),
-        ("Arrays (.zip)", "zip", "One .npy for each, as `ravine run` writes them. Opens again on the Compare page."),
+        (
+            "Arrays (.zip)",
+            "zip",
+            "One .npy for each, as `ravine run` writes them. Opens again when it is dropped on any page.",
+        ),
         ("Tables (.csv)", "csv.zip", "One table for arrays of the same length."),
     ]
     for place, (label, ending, help) in enumerate(files):
@@ -39,7 +42,7 @@ def panel(result: Result) -> None:
             width="stretch",
             help=help,
         )
-    if is_surface_view(result.experiment):
+    if movie.moves(result.experiment):
         left.download_button(
             "Animation (.gif)",
             partial(movie.gif, result),
@@ -47,7 +50,7 @@ def panel(result: Result) -> None:
             on_click="ignore",
             key=f"{key} gif",
             width="stretch",
-            help="The paths as they grow. For a video, press ● beside Play.",
+            help="The runs as they grow. A video of paths records itself: press ● beside Play.",
         )
     st.caption("Copy as Python:")
     st.code(export.script(result.experiment), language="python", wrap_lines=True)

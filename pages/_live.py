@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from pages import _components as components
+from pages import _file as reopen
 from pages import _predict as predict
 from pages import _room as room
 from pages import _services as services
@@ -28,6 +29,11 @@ def live(experiment: Experiment, draw: Callable[[Result], Sequence[Part]], *, ea
     view = experiment.view
     if services.scheduler()[1]:
         st.caption(services.scheduler()[1])
+    filed = reopen.held(experiment)
+    if filed is not None:
+        room.show(experiment, draw(filed), says=filed.summary())
+        reproduced(filed)
+        return
     anew = f"{view} job" not in st.session_state or (eager and _job(experiment) is None)
     if anew or services.store().get(experiment) is not None:
         _start(experiment)  # a link opens on its run, not on a button; and what is there already is shown at once

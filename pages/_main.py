@@ -5,7 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages import _file as reopen
 from ravine import log
+from ravine.experiment import VIEWS
 from ravine.frame import Frame
 
 HERE = Path(__file__).resolve().parent
@@ -39,3 +41,7 @@ if log.ENVIRONMENT in os.environ and "log opened" not in st.session_state:  # `r
     if page.url_path == "" and not st.query_params:
         st.switch_page(HERE / "watch.py")
 page.run()
+if not framed.present and not framed.show and page.url_path != "compare":  # which has fields of its own
+    beside = page.url_path in {view.path for view in VIEWS.values()}
+    with st.sidebar if beside else st.container():
+        reopen.panel()

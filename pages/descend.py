@@ -11,6 +11,7 @@ import streamlit as st
 
 from landscapes import LANDSCAPES, Surface
 from pages import _components as components
+from pages import _file as reopen
 from pages import _predict as predict
 from pages import _room as room
 from pages import _services as services
@@ -133,7 +134,9 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
         st.error(str(refusal))
         experiment = before
     st.html(f"<style>{card_colors(experiment)}</style>")
-    result = services.result(experiment)
+    with picture:
+        filed = reopen.held(experiment)
+    result = services.result(experiment) if filed is None else dataclasses.replace(filed, experiment=experiment)
     hidden = predict.asks(experiment)
     with question:
         if hidden:

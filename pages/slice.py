@@ -23,7 +23,7 @@ from ravine.cuts import COARSE
 from ravine.experiment import training
 from ravine.figures.lines import barriers
 from ravine.figures.planes import difference
-from ravine.picture import plane_field, slice_view
+from ravine.picture import map_field, slice_view
 from ravine.reading import note
 
 VIEW = "slice"
@@ -80,9 +80,7 @@ def draw(result: Result) -> list[Part]:
     looks = {name: getattr(experiment, name) for name in ("mode", "drawing", "clip")}
     result = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, **looks))
     if result.experiment.drawing == "map" and not result.beside:
-        caption = result.captions[0]
-        label = QUANTITIES[result.experiment.quantity].label.lower()
-        identity, packet = plane_field(plane, result.experiment.scale, caption.names, label, result.experiment.clip)
+        identity, packet = map_field(result)
         parts = [
             components.field(f"{VIEW} field", packet),
             components.canvas(f"{VIEW} canvas", slice_view(result, identity)),

@@ -16,6 +16,7 @@ import numpy as np
 from landscapes.setting import Declared
 from optimizers import Stepper, layers
 from ravine.experiment import Experiment
+from ravine.player import player, plays
 from ravine.result import Arrays, Result
 
 if TYPE_CHECKING:
@@ -86,7 +87,10 @@ def table(result: Result) -> str:
 
 
 def html(result: Result, title: str = "") -> str:
-    """The figure as a page that opens without internet: zoom, rotate and hover, with the specification inside."""
+    """The picture as a page that opens without internet, with the specification inside: the canvas with its playback where
+    the app draws one, else the figure to zoom, rotate and hover over."""
+    if plays(result):
+        return player(result, title)
     figure = result.figure()
     if title:
         figure.update_layout(title_text=title.replace("<", "&lt;"), margin_t=90)

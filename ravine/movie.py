@@ -1,15 +1,18 @@
-"""The playback of runs on a surface as an animated GIF: the same map, colors and steps as on the screen."""
+"""Runs as an animated GIF: paths on a surface growing over the map of the screen, or the curves of a training."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from plotly.colors import get_colorscale, sample_colorscale
 
 from landscapes import Surface
-from ravine.picture import Floats, colors_of, number, surface_grid
+from ravine.curves import Curves
+from ravine.experiment import Experiment
+from ravine.picture import COLORS, Floats, colors_of, number, surface_grid
 from ravine.result import Result
 
 FRAMES = 60
@@ -18,16 +21,40 @@ STRIP = 30
 _SECONDS = 5.0
 
 
+def moves(experiment: Experiment) -> bool:
+    """Is there a GIF of this experiment?"""
+    return experiment.view in ("descend", "edge")
+
+
 def gif(result: Result) -> bytes:
-    """The paths growing over the map, in at most FRAMES pictures. Raises ValueError where there is no surface to draw on."""
+    """The runs growing from their start, in at most FRAMES pictures. Raises ValueError for other results."""
+    if not moves(result.experiment):
+        raise ValueError("Only paths on a surface and training runs play as a GIF.")
+    return _packed(list(_paths(result) if result.experiment.view == "descend" else _curves(result)))
+
+
+def _curves(result: Result) -> Iterator[Image.Image]:
+    """Loss and sharpness growing step by step."""
+    width, height = SIZE
+    curves = Curves(result, (width, height))
+    for step in np.unique(np.linspace(0, result.experiment.steps, FRAMES).round().astype(int)).tolist():
+        frame = Image.new("RGB", (width, height + STRIP), "#ffffff")
+        frame.paste(curves.picture(step))
+        draw = ImageDraw.Draw(frame)
+        labels = [run.label[:16] for run in result.experiment.runs] if len(result.paths) > 1 else []
+        for place, (word, color) in enumerate(zip([f"step {step}", *labels], ["#000000", *COLORS], strict=False)):
+            draw.text((10 + 130 * place, height + 6), word, fill=color, font=ImageFont.load_default(16))
+        yield frame
+
+
+def _paths(result: Result) -> Iterator[Image.Image]:
+    """Paths growing over the map."""
     surface, path = result.experiment.landscape, result.trajectory
-    if not isinstance(surface, Surface):
-        raise ValueError("Only paths on a surface play as a GIF.")
+    assert isinstance(surface, Surface)
     colors = colors_of(result.experiment.optimizers)
     plain = ground(surface, SIZE, STRIP)
     points = pixels(surface, path.params.double().cpu().numpy(), SIZE)  # (R, N, 2)
     rows = np.unique(np.linspace(0, len(points) - 1, FRAMES).round().astype(int))
-    frames = []
     for row in rows:
         picture = plain.copy()
         draw = ImageDraw.Draw(picture)
@@ -43,7 +70,12 @@ def gif(result: Result) -> bytes:
         words = [f"step {int(path.step[row])}"] + [f"{number(float(loss))}" for loss in path.loss[row]]
         for place, (word, color) in enumerate(zip(words, ("#000000", *colors), strict=True)):
             draw.text((10 + 130 * place, SIZE[1] + 6), word, fill=color, font=ImageFont.load_default(16))
-        frames.append(picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=128))
+        yield picture
+
+
+def _packed(pictures: Sequence[Image.Image]) -> bytes:
+    """The pictures as a GIF that rests on the last one."""
+    frames = [one.convert("P", palette=Image.Palette.ADAPTIVE, colors=128) for one in pictures]
     buffer = io.BytesIO()
     durations = [round(1000 * _SECONDS / len(frames))] * (len(frames) - 1) + [1500]
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)

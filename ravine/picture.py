@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landscapes import Plane, Surface
+from landscapes import QUANTITIES, Plane, Surface
 from optimizers import OPTIMIZERS, Stepper, Trajectory
 from ravine.experiment import Experiment
 from ravine.reading import on_log_scale
@@ -72,6 +72,14 @@ def plane_field(
         z = np.where(np.isfinite(z), np.minimum(z, np.percentile(finite, 100 - clip)), z)
     alpha, beta = plane.alpha.cpu().numpy(), plane.beta.cpu().numpy()
     return _field(alpha, beta, z, log=on_log_scale(scale, plane), names=names, minimizers=(), label=label)
+
+
+def map_field(result: Result) -> tuple[str, bytes]:
+    """The id and packet of the first plane of a result, drawn as the experiment asks."""
+    asked = result.experiment
+    assert result.plane is not None
+    names = result.captions[0].names if result.captions else ("α", "β")
+    return plane_field(result.plane, asked.scale, names, QUANTITIES[asked.quantity].label.lower(), asked.clip)
 
 
 def _field(
@@ -180,11 +188,6 @@ def colors_of(steppers: Sequence[Stepper]) -> tuple[str, ...]:
         wished = [COLORS[(first + further) % len(COLORS)] for further in range(len(COLORS))]
         taken.append(next((color for color in wished if color not in taken), wished[0]))
     return tuple(taken)
-
-
-def is_surface_view(experiment: Experiment) -> bool:
-    """Are the runs drawn on the surface itself?"""
-    return isinstance(experiment.landscape, Surface)
 
 
 def _run(rule: Stepper, color: str, died: int, place: torch.Tensor) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, composed
 from ravine import Experiment, compute, export
 from ravine.experiment import VIEWS
-from ravine.movie import FRAMES, SIZE, STRIP, gif
+from ravine.movie import FRAMES, SIZE, STRIP, gif, moves
+from ravine.player import player, plays
 
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
 
@@ -95,10 +96,21 @@ def test_the_web_page_needs_no_internet(view, results):
         r"(<script[^>]*>).*?</script>", r"\1", text, flags=re.S
     )  # what scripts hold fetches nothing by itself
     assert not re.search(r"src=|href=|@import", markup)
-    assert "Plotly.newPlot" in text
-    assert len(text) > 4_000_000  # Plotly itself is inside
+    if plays(results[view]):
+        assert "'<b>" not in markup
+        assert "<b>Bold" not in markup
+        assert len(text) < 1_000_000
+    else:
+        assert "Plotly.newPlot" in text
+        assert len(text) > 4_000_000  # Plotly itself is inside
     (held,) = re.findall(r'<script type="application/json" id="specification">(.*?)</script>', text)
     assert json.loads(html.unescape(held)) == results[view].specification()
+
+
+def test_what_a_canvas_does_not_draw_does_not_play(results):
+    assert [view for view in VIEWS if plays(results[view])] == ["descend", "slice"]
+    with pytest.raises(ValueError, match="single slice"):
+        player(results["edge"])
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -173,8 +185,9 @@ def test_a_figure_for_a_paper_has_its_size(preset, results):
     assert (False in scales) == (width < 500)  # in one column it would lie on the axis beside it
 
 
-def test_the_animation_grows_from_the_start_to_the_end(results):
-    with Image.open(io.BytesIO(gif(results["descend"]))) as movie:
+@pytest.mark.parametrize("view", ["descend", "edge"])
+def test_the_animation_grows_from_the_start_to_the_end(view, results):
+    with Image.open(io.BytesIO(gif(results[view]))) as movie:
         assert movie.size == (SIZE[0], SIZE[1] + STRIP)
         assert movie.n_frames == min(FRAMES, 13)
         assert movie.info["loop"] == 0
@@ -183,5 +196,14 @@ def test_the_animation_grows_from_the_start_to_the_end(results):
             movie.seek(frame)
             pictures.append(np.asarray(movie.convert("RGB")).astype(int))
     assert all((before != after).any() for before, after in zip(pictures, pictures[1:], strict=False))
-    with pytest.raises(ValueError, match="surface"):
-        gif(results["edge"])
+    inked = [(one[: SIZE[1]] < 200).any(-1).sum() for one in pictures]
+    if view == "edge":  # on white, every frame has more ink than the one before
+        assert inked == sorted(inked)
+        assert inked[-1] > 1.2 * inked[0]
+
+
+@pytest.mark.parametrize("view", ["slice", "sweep", "stepsize"])
+def test_what_does_not_move_has_no_animation(view, results):
+    assert not moves(results[view].experiment)
+    with pytest.raises(ValueError, match="play as a GIF"):
+        gif(results[view])
