@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscapes import Landscape, Surface, eigenpairs
+from landscapes.pieces import Shelf
+from optimizers.checkpoints import Checkpoints
 from optimizers.noise import UNKNOWN, Estimate, Scatter, batch_curvatures, variance_left
 from optimizers.optimizer import Evaluation, Oracle
 from optimizers.probes import unmeasured
@@ -124,9 +127,12 @@ def study(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, s
 
 
 def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, steps: int = 100, at: int = 0, seed: int = 0,
-    *, batch_size: int | None = None, sampling: str = "epochs",
+    *, batch_size: int | None = None, sampling: str = "epochs", shelf: Shelf | None = None,
 ) -> Iterator[Study]:  # fmt: skip
-    """`study` as it grows: yields after each of its looks. Stop pulling to cancel."""
+    """`study` as it grows: yields after each of its looks. Stop pulling to cancel.
+
+    Where it stands is kept on `shelf` now and then: the same call goes on from there, with the same bits.
+    """
     if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at <= steps:
         raise ValueError(f"at = {at!r} is not allowed: it must be a step of the run, from 0 to {steps}.")
     start = landscape.start()[0] if start is None else start
@@ -139,7 +145,13 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
     rows: list[dict[str, float]] = []
     here: dict[str, float] = {}
     scan, diverged_at = None, -1
-    for now in iterate(landscape, [stepper], start, seed=seed, batch_size=batch_size, sampling=sampling):
+    checkpoints = Checkpoints(shelf)
+    before, found = None, checkpoints.found()
+    if found is not None:
+        before, taken, rows, here = Iterate.of(found["now"]), found["taken"], found["rows"], found["here"]
+        scan = None if found["scan"] is None else Scan(**found["scan"])
+        look.restore(found["look"])
+    for now in iterate(landscape, [stepper], start, seed=seed, batch_size=batch_size, sampling=sampling, after=before):
         params = now.params[0]
         if not bool(now.alive.all()):
             diverged_at = now.step
@@ -159,6 +171,14 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
             yield Study(torch.tensor(taken), along, at, here, scan, params, diverged_at)
         if now.step == steps or diverged_at >= 0:
             return
+        if checkpoints.due:
+            seen = None if scan is None else vars(scan)
+            checkpoints.keep(
+                {"now": now, "taken": taken, "rows": rows, "here": here, "scan": seen, "look": look.kept()}
+            )
+
+
+_REMEMBERED = ("_travelled", "_squares", "_before", "_now", "_warm")
 
 
 class _Look:
@@ -182,6 +202,15 @@ class _Look:
         self._travelled = max(self._travelled, float((params - self._first).norm()))
         self._squares += float(grad.square().sum())
         self._before, self._now = self._now, params
+
+    def kept(self) -> dict[str, Any]:
+        """What it remembers from one step to the next."""
+        return {name: getattr(self, name) for name in _REMEMBERED}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """The inverse of `kept`."""
+        for name in _REMEMBERED:
+            setattr(self, name, kept[name])
 
     def at(self, now: Iterate) -> dict[str, float]:
         """What ALONG names, at one step."""

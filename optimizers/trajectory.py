@@ -10,12 +10,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, TypeVar
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from landscapes import Landscape
+from landscapes.pieces import Shelf
+from optimizers.checkpoints import Checkpoints
 from optimizers.optimizer import Evaluation, Oracle, Spent, State
 from optimizers.probes import Memory, Moment, Probe, check, measured, unmeasured
 from optimizers.stepper import Rehearsal, Stepper
@@ -38,6 +41,12 @@ class Iterate(NamedTuple):
     spent: tuple[Spent, ...]  # so far, by each run of each rule
     drawn: Drawn  # each rule's batch of this step
     noise: tuple[torch.Generator, ...]  # where each rule's random numbers of this step come from
+
+    @classmethod
+    def of(cls, parts: tuple[Any, ...]) -> Iterate:
+        """The iterate of a plain tuple, as a checkpoint gives it back."""
+        one = cls(*parts)
+        return one._replace(spent=tuple(Spent(*spent) for spent in one.spent))
 
     @property
     def alive(self) -> Tensor:
@@ -102,11 +111,13 @@ def iterate(
     seed: int | Sequence[int] = 0,
     batch_size: int | None = None,
     sampling: str = "epochs",
+    after: Iterate | None = None,
 ) -> Iterator[Iterate]:
     """N rules from start (..., dim), step after step and without end: the caller stops pulling.
 
     Sequences of N starts or N seeds give each rule its own. Batches are drawn as `sampling` says: "epochs" (every epoch a
     new permutation, cut into whole batches) or "replacement" (each sample independently); the same for rules of one seed.
+    `after` takes a run up again at the step that follows one it had come to, whatever its start.
 
     The rules go in step: their iterates are evaluated together, which for small problems costs hardly more than one of
     them alone, and each rule finds that evaluation in its oracle. What a rule does does not depend on its company, except
@@ -116,25 +127,27 @@ def iterate(
     seeds = _each(seed, len(optimizers), int, "seed")
     _check(landscape, optimizers, starts)
     rules = [rule.to(one) for rule, one in zip(optimizers, starts, strict=True)]
-    params = _spread(rules, landscape, starts)
-    states: list[State] = [rule.init(own) for rule, own in zip(rules, params.unbind(), strict=True)]
-    spent = [Spent() for _ in rules]
-    noise = [torch.Generator().manual_seed(one) for one in seeds]
-    batches = _batches(landscape, batch_size, sampling, seeds)
-    # 0 while a run is finite, NaN ever after: adding 0 times a number is the cheapest test for inf and NaN.
-    poison = torch.zeros_like(params[..., 0])
+    if after is None:
+        params = _spread(rules, landscape, starts)
+        states: list[State] = [rule.init(own) for rule, own in zip(rules, params.unbind(), strict=True)]
+        spent = [Spent() for _ in rules]
+        noise = tuple(torch.Generator().manual_seed(one) for one in seeds)
+        # 0 while a run is finite, NaN ever after: adding 0 times a number is the cheapest test for inf and NaN.
+        poison = torch.zeros_like(params[..., 0])
+    batches = enumerate(_batches(landscape, batch_size, sampling, seeds))
+    now = after
     # Small steps are bounded by torch's bookkeeping for autograd: a sixth of their time where nothing needs it.
     untracked = torch.inference_mode(landscape.analytic)
-    for step, drawn in enumerate(batches):
+    for step, drawn in islice(batches, 0 if after is None else after.step + 1, None):
         with untracked:
+            if now is not None:
+                together, states, spent = _advanced(landscape, rules, now, now.noise)
+                poison = torch.add(now.poison, together.sum(-1), alpha=0)
+                params, noise = together.where((poison == 0).unsqueeze(-1), now.params), now.noise
             loss, grad = _evaluate(landscape, params, drawn)
             poison = torch.add(poison, loss, alpha=0)
-        now = Iterate(step, params, loss, grad, poison, tuple(states), tuple(spent), drawn, tuple(noise))
+        now = Iterate(step, params, loss, grad, poison, tuple(states), tuple(spent), drawn, noise)
         yield now
-        with untracked:
-            together, states, spent = _advanced(landscape, rules, now, noise)
-            poison = torch.add(poison, together.sum(-1), alpha=0)
-            params = together.where((poison == 0).unsqueeze(-1), params)
 
 
 def _advanced(
@@ -289,10 +302,12 @@ def running(
     sampling: str = "epochs",
     report_every: int = 10,
     report_after: float = 0.0,
+    shelf: Shelf | None = None,
 ) -> Iterator[Trajectory]:
     """`run` as it grows: yields the trajectory so far, and at the end the whole. Stop pulling to cancel.
 
-    Reports every `report_every` steps, but not before `report_after` seconds have passed since the last report.
+    Reports every `report_every` steps, but not before `report_after` seconds have passed since the last report. Where it
+    stands is kept on `shelf` now and then: the same call goes on from there, with the same bits.
     """
     if start is None:
         start = landscape.start()[0]
@@ -318,10 +333,14 @@ def running(
     _check(landscape, rules, starts)
     check(list(kinds.values()), landscape, rules)
     rules = planned(landscape, rules, starts, steps, seeds, batch_size, sampling)
-    record = _Record(kinds, alone)
+    record, checkpoints = _Record(kinds, alone), Checkpoints(shelf)
     values: dict[str, Tensor] = {}  # of the last recorded step; the first one is measured
+    before, found = None, checkpoints.found()
+    if found is not None:
+        before, values, memories = Iterate.of(found["now"]), found["values"], found["memories"]
+        record.restore(found["record"])
     reported = time.monotonic()
-    for now in iterate(landscape, rules, starts, seed=seeds, batch_size=batch_size, sampling=sampling):
+    for now in iterate(landscape, rules, starts, seed=seeds, batch_size=batch_size, sampling=sampling, after=before):
         last = now.step == steps
         if record_every > 1:
             record.count(now)
@@ -339,6 +358,8 @@ def running(
             if probe.follows and not last:
                 memories[name] = probe.follow(_moment(landscape, rules, now), memories[name])
         due = now.step and now.step % report_every == 0 and time.monotonic() - reported >= report_after
+        if checkpoints.due and not last:
+            checkpoints.keep({"now": now, "values": values, "memories": memories, "record": record.kept()})
         if last or due:
             yield record.trajectory()
             reported = time.monotonic()
@@ -355,6 +376,9 @@ def _moment(landscape: Landscape, rules: Sequence[Stepper], now: Iterate) -> Mom
     return Moment(
         landscape, tuple(rules), now.states, now.step, now.params, now.loss, now.grad, tuple(now.drawn), update
     )
+
+
+_LISTS = ("_losses", "_norms", "_poisons", "_params")  # of tensors of one shape, in a record
 
 
 class _Record:
@@ -387,6 +411,21 @@ class _Record:
         if keep_params:
             self._params.append(now.params)
             self._params_steps.append(now.step)
+
+    def kept(self) -> dict[str, Any]:
+        """All of it, a tensor for each list."""
+        whole = {name: torch.stack(values) for name, values in self._values.items()}
+        lists = {name: torch.stack(getattr(self, name)) for name in _LISTS}
+        numbers = {"steps": self._steps, "params_steps": self._params_steps, "spent": self._spent}
+        return lists | numbers | {"values": whole, "survived": self._survived}
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """The inverse of `kept`."""
+        for name in _LISTS:
+            setattr(self, name, list(kept[name].unbind()))
+        self._steps, self._params_steps, self._survived = kept["steps"], kept["params_steps"], kept["survived"]
+        self._spent = [tuple(Spent(*one) for one in row) for row in kept["spent"]]
+        self._values = {name: list(values.unbind()) for name, values in kept["values"].items()}
 
     def trajectory(self) -> Trajectory:
         alive = torch.stack(self._poisons) == 0  # (R, N, ...)

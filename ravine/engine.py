@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from landscapes import Landscape, Surface
+from landscapes.pieces import Shelf
 from optimizers import Trajectory, composed, layers, running, studying, sweeping, swept
 from optimizers.flow import GradientFlow
 from optimizers.probes import Probe
@@ -53,11 +54,11 @@ def computing(
     if found is not None:
         yield dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
         return
-    parted = experiment.view in ("slice", "sweep")
+    lasting = experiment.view in ("slice", "sweep") or not isinstance(experiment.landscape, Surface)
     for result in _steps(experiment, store, executor, known):
         if result.complete and store is not None and not result.recalled:
-            store.put(result, keep=parted or not isinstance(experiment.landscape, Surface))
-            if parted:
+            store.put(result, keep=lasting)
+            if lasting:
                 store.shelf(experiment).clear()
         yield result
 
@@ -71,8 +72,8 @@ def _steps(
         case "sweep":
             return _sweep(experiment, store, executor)
         case "stepsize":
-            return _study(experiment)
-    return _paths(experiment) if isinstance(experiment.landscape, Surface) else _training(experiment, executor)
+            return _study(experiment, store)
+    return _paths(experiment) if isinstance(experiment.landscape, Surface) else _training(experiment, store, executor)
 
 
 @contextmanager
@@ -97,19 +98,21 @@ def _paths(experiment: Experiment) -> Iterator[Result]:
             yield Result(experiment, path, done=done, total=done, phase=f"step {done} of {done}")
 
 
-def _training(experiment: Experiment, executor: Executor | None) -> Iterator[Result]:
+def _training(experiment: Experiment, store: Store | None, executor: Executor | None) -> Iterator[Result]:
     """Every run of a training. Those that gain from it go side by side as one batch; batches take turns, or run at once."""
     batches: dict[tuple[Landscape, int, tuple[Probe, ...], int], list[int]] = {}
     for index, one in enumerate(experiment.runs):
         own = index if _apart(experiment, one) else -1
         batches.setdefault((one.landscape, one.batch_size, probes_of(experiment, one), own), []).append(index)
-    streams = [
-        (members, _batch(experiment, [experiment.runs[index] for index in members], several=len(batches) > 1))
-        for members in batches.values()
-    ]
     count = len(experiment.runs) + experiment.flow
+    parts = [(members, [experiment.runs[index] for index in members], len(batches) > 1) for members in batches.values()]
     if experiment.flow:  # on its own: how finely it steps must not depend on others
-        streams.append(([count - 1], _batch(experiment, [_flow_of(experiment.runs[0])], several=True)))
+        parts.append(([count - 1], [_flow_of(experiment.runs[0])], True))
+    shelf = store.shelf(experiment) if store is not None else None
+    streams = [
+        (members, _batch(experiment, runs, several=several, shelf=shelf.part(place) if shelf is not None else None))
+        for place, (members, runs, several) in enumerate(parts)
+    ]
     latest: dict[int, Trajectory] = {}
     with one_thread():
         while streams:
@@ -156,7 +159,7 @@ def _result(experiment: Experiment, paths: list[Trajectory]) -> Result:
     )
 
 
-def _batch(experiment: Experiment, runs: list[Run], *, several: bool) -> Iterator[Trajectory]:
+def _batch(experiment: Experiment, runs: list[Run], *, several: bool, shelf: Shelf | None) -> Iterator[Trajectory]:
     """The runs of one landscape, side by side; a single one in the shape of a single one."""
     landscape = runs[0].landscape
     place: dict[str, Any] = {"dtype": DTYPES[experiment.dtype], "device": experiment.device}
@@ -176,6 +179,7 @@ def _batch(experiment: Experiment, runs: list[Run], *, several: bool) -> Iterato
         params_every=_stride(experiment),
         report_every=max(10, experiment.steps // 50) if several else 10,
         report_after=_REPORT_SECONDS,
+        shelf=shelf,
     )
 
 
@@ -192,7 +196,7 @@ def _stride(experiment: Experiment) -> int:
     return min(math.ceil(numbers / _KEPT_NUMBERS), max(1, experiment.steps // _LEAST_KEPT)) | 1
 
 
-def _study(experiment: Experiment) -> Iterator[Result]:
+def _study(experiment: Experiment, store: Store | None) -> Iterator[Result]:
     place = {"dtype": DTYPES[experiment.dtype], "device": experiment.device}
     if experiment.start is None:
         start = experiment.landscape.start(seed=experiment.seed, **place)[0]  # type: ignore[arg-type]
@@ -203,6 +207,7 @@ def _study(experiment: Experiment) -> Iterator[Result]:
         for one in studying(
             experiment.landscape, experiment.optimizers[0], start, total, experiment.looked_at, experiment.seed,
             batch_size=experiment.batch_size or None, sampling=experiment.sampling,
+            shelf=store.shelf(experiment) if store is not None else None,
         ):  # fmt: skip
             done = total if one.diverged_at >= 0 else int(one.step[-1])
             yield Result.of_study(experiment, one, done=done, total=total, phase=f"step {done} of {total}")

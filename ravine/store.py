@@ -2,7 +2,8 @@
 
 A result is filed under its experiment's key, the canonical text of all that its numbers depend on, together with the
 versions of this package and of torch. Recent results stay in memory; those that took long are also written to disk.
-Long work is kept piece by piece until the whole is there, so that a restart computes at most the piece that was lost.
+Long work is kept piece by piece until the whole is there, so that a restart computes at most the piece that was lost; of a
+training its latest checkpoint is kept.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Store:
 
     def _make_room(self) -> None:
         """Remove the files read or written longest ago until the folder fits its bound."""
-        found = [*(self._folder / "results").glob("*.npz"), *(self._folder / "pieces").glob("*/*.npz")]
+        found = [*(self._folder / "results").glob("*.npz"), *(self._folder / "pieces").rglob("*.npz")]
         sizes = []
         for path in found:
             with suppress(FileNotFoundError):  # pieces go as soon as the whole is there
@@ -100,6 +101,10 @@ class Pieces:
 
     def __init__(self, folder: Path, make_room: Callable[[], None]):
         self._folder, self._make_room = folder, make_room
+
+    def part(self, index: int) -> Pieces:
+        """A shelf of its own for one of several computations, cleared with the whole."""
+        return Pieces(self._folder / f"part{index}", self._make_room)
 
     def get(self, number: int) -> Piece | None:
         def read(arrays: Arrays) -> Piece:
