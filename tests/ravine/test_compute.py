@@ -539,9 +539,9 @@ def test_large_runs_are_spread_over_threads_with_the_same_bits(monkeypatch, toge
     monkeypatch.setattr(MLP, "chunk", lambda self, params: together)
     shapes, threads, batch, following = [], set(), COMPUTE._batch, COMPUTE._next
 
-    def recorded(experiment, runs, *, several):
+    def recorded(experiment, runs, *, several, shelf):
         shapes.append(len(runs))
-        return batch(experiment, runs, several=several)
+        return batch(experiment, runs, several=several, shelf=shelf)
 
     def followed(stream):
         threads.add(threading.current_thread().name)
