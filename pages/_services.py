@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import uuid
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cache, lru_cache
+from typing import Any, TypeVar
 
 import streamlit as st
 import torch
@@ -22,6 +24,8 @@ from ravine.own import register_from_environment
 from ravine.reference import Entry
 from ravine.reference import entries as reference_entries
 from ravine.rooms import Rooms
+from ravine.spectrum import Density
+from ravine.spectrum import spectrum as look_through
 from ravine.thumbnail import thumbnail
 
 
@@ -71,19 +75,32 @@ def tuned(experiment: Experiment) -> Tuned:
 
 
 def cut(result: Result, run: int, step: int) -> Cut:
-    """The loss along the top eigenvector at a step, kept for whoever looks again at the same numbers."""
-    known: OrderedDict[tuple[str, int, int, int], Cut] = _cuts()
+    """The loss along the top eigenvector at a step."""
+    return _looked(look_along, result, run, step)
+
+
+def spectrum(result: Result, run: int, step: int) -> Density:
+    """The Hessian's spectrum at a step."""
+    return _looked(look_through, result, run, step)
+
+
+Look = TypeVar("Look")
+
+
+def _looked(look: Callable[[Result, int, int], Look], result: Result, run: int, step: int) -> Look:
+    """What is seen at a step, kept for whoever looks again at the same numbers."""
+    known = _looks(look)
     step = int(result.paths[run].params_step[result.paths[run].kept(step)])
     key = (result.experiment.key, result.done, run, step)  # a partial result has not kept all iterates yet
     if key not in known:
-        known[key] = look_along(result, run, step)
+        known[key] = look(result, run, step)
         while len(known) > 64:
             known.popitem(last=False)
     return known[key]
 
 
 @cache
-def _cuts() -> OrderedDict[tuple[str, int, int, int], Cut]:
+def _looks(look: Callable[[Result, int, int], Any]) -> OrderedDict[tuple[str, int, int, int], Any]:
     return OrderedDict()
 
 

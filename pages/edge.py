@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import streamlit as st
+from plotly.graph_objects import Figure
 
 from pages import _components as components
 from pages import _room as room
@@ -14,25 +15,28 @@ from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
 from ravine import Experiment, Result
-from ravine.cut import said
-from ravine.experiment import VIEWS
+from ravine.cut import said as told_of_cut
+from ravine.experiment import ASPECTS, VIEWS
 from ravine.figures.cut import line_cut
+from ravine.figures.spectrum import density
 from ravine.picture import COLORS, number
+from ravine.spectrum import said as told_of_spectrum
 from ravine.stability import gauges, telling
 
 VIEW = "edge"
-_AT, _RUN = f"{VIEW}.at", f"{VIEW}.run"
-_LOOK = f"{VIEW}.look"  # the step and the run looked at: apart from their widgets, which come and go with the result
+_AT, _RUN, _ASPECT = f"{VIEW}.at", f"{VIEW}.run", f"{VIEW}.aspect"
+_LOOK = f"{VIEW}.look"  # the step, the run and what of it is looked at: apart from their widgets, which come and go
 
 
 def draw(result: Result) -> list[Part]:
     """The figure, a table of several runs, and the step looked at."""
-    at, run = st.session_state[_LOOK]
+    at, run, aspect = st.session_state[_LOOK]
     asked = dataclasses.replace(
         result.experiment,
         relative=experiment.relative,
         at=min(at, result.experiment.steps),
         run=run if run <= len(result.paths) else 1,
+        aspect=aspect,
     )
     looked = dataclasses.replace(result, experiment=asked)
     # What is looked at stands beside the figure, where the eyes are after a click, and stays there while one scrolls.
@@ -44,7 +48,7 @@ def draw(result: Result) -> list[Part]:
     if len(result.paths) > 1:
         table(result)
     download(result)
-    show(VIEW, dataclasses.replace(experiment, at=asked.at, run=asked.run))
+    show(VIEW, dataclasses.replace(experiment, at=asked.at, run=asked.run, aspect=aspect))
     return parts
 
 
@@ -74,7 +78,8 @@ def table(result: Result) -> None:
 
 
 def look(result: Result) -> list[Part]:
-    """The loss along the top eigenvector at the step that was clicked, with the iterates on it; nothing before a click."""
+    """What is seen at the step that was clicked: the loss along the top eigenvector with the iterates on it, or the
+    spectrum; nothing before a click."""
     asked = result.experiment
     step_column, open_column = st.columns(2, gap="small", vertical_alignment="bottom")
     st.session_state[_AT] = asked.at if asked.at >= 0 else None
@@ -88,7 +93,9 @@ def look(result: Result) -> list[Part]:
             format_func=lambda one: asked.runs[one - 1].label,
         )  # fmt: skip
     if asked.at < 0:
-        st.caption("**Click a step in the figure**, or type one, to see the loss along the top eigenvector there.")
+        st.caption(
+            "**Click a step in the figure**, or type one, to see the loss along the top eigenvector there, or the spectrum."
+        )
         return []
     run = asked.runs[asked.run - 1]
     there = Experiment(
@@ -96,15 +103,30 @@ def look(result: Result) -> list[Part]:
         **{name: getattr(asked, name) for name in ("steps", "dtype", "device", "every", "sampling")},
     )  # fmt: skip
     open_column.link_button("Slice at this step", there.to_url(_base()), icon=":material/grid_on:", width="stretch")
+    st.session_state[_ASPECT] = asked.aspect
+    st.radio(
+        "Look at", tuple(ASPECTS), tuple(ASPECTS).index(asked.aspect), key=_ASPECT, on_change=_chosen, horizontal=True,
+        label_visibility="collapsed", format_func=ASPECTS.__getitem__,
+    )  # fmt: skip
     try:
-        with st.spinner("Looking along the top eigenvector …"):
-            found = services.cut(result, asked.run - 1, asked.at)
+        with st.spinner("Looking …"):
+            figure, told = _seen(result, asked)
     except ValueError as refusal:
         st.info(str(refusal), icon=":material/info:")
         return []
-    part = components.figure(f"{VIEW} cut", line_cut(found, alone=len(asked.runs) == 1).to_json())
-    st.caption(said(found))
+    part = components.figure(f"{VIEW} cut", figure.to_json())
+    st.caption(told)
     return [part]
+
+
+def _seen(result: Result, asked: Experiment) -> tuple[Figure, str]:
+    """The picture of what is looked at, and what it says. Raises ValueError, with a sentence, where there is nothing to see."""
+    alone = len(asked.runs) == 1
+    if asked.aspect == "spectrum":
+        spectrum = services.spectrum(result, asked.run - 1, asked.at)
+        return density(spectrum, alone=alone), told_of_spectrum(spectrum)
+    cut = services.cut(result, asked.run - 1, asked.at)
+    return line_cut(cut, alone=alone), told_of_cut(cut)
 
 
 def _base() -> str:
@@ -116,17 +138,19 @@ def _clicked() -> None:
     click = st.session_state[f"{VIEW} figure"]["click"]
     if click:
         at, run = round(float(click["step"])), int(click["run"]) + 1
-        st.session_state[_LOOK] = max(0, min(10_000, at)), max(1, min(8, run))
+        aspect = st.session_state[_LOOK][2]
+        st.session_state[_LOOK] = max(0, min(10_000, at)), max(1, min(8, run)), aspect
 
 
 def _chosen() -> None:
-    at = st.session_state[_AT]
-    st.session_state[_LOOK] = -1 if at is None else at, st.session_state.get(_RUN, 1)
+    at, (_, run, aspect) = st.session_state[_AT], st.session_state[_LOOK]
+    there = st.session_state.get(_RUN, run), st.session_state.get(_ASPECT, aspect)
+    st.session_state[_LOOK] = -1 if at is None else at, *there
 
 
 opening = opened(VIEW)
-at, run = st.session_state.setdefault(_LOOK, (opening.at, opening.run))
-experiment = network_controls(dataclasses.replace(opening, at=at, run=run))
+at, run, aspect = st.session_state.setdefault(_LOOK, (opening.at, opening.run, opening.aspect))
+experiment = network_controls(dataclasses.replace(opening, at=at, run=run, aspect=aspect))
 show(VIEW, experiment)
 with st.sidebar:
     share(experiment)

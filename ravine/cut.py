@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import top_eigenpairs
+from landscapes import Landscape, top_eigenpairs
 from ravine.engine import one_thread
 from ravine.result import Result
 
@@ -42,13 +42,9 @@ class Cut:
 
 def cut(result: Result, run: int, step: int) -> Cut:
     """The cut at the kept step nearest to `step` of run number `run`, from 0. Raises ValueError where it would take too long."""
-    path, landscape = result.paths[run], result.experiment.runs[run].landscape
-    if landscape.dim * (landscape.samples or 1) > _WORK:
-        raise ValueError("This network is too large to look along a line on the spot; the slice page takes its time.")
-    place = path.kept(step)
+    landscape, place = looked_at(result, run, step)
+    path = result.paths[run]
     center = path.params[place]
-    if not bool(torch.isfinite(landscape.loss(center))):
-        raise ValueError(f"The run has diverged by step {int(path.params_step[place])}: there is nothing to look at.")
     with one_thread():
         pairs = top_eigenpairs(landscape, center, tol=_TOLERANCE)
         vector = pairs.vectors[0]
@@ -56,7 +52,8 @@ def cut(result: Result, run: int, step: int) -> Cut:
         position = offset @ vector
         around = slice(max(0, place - WINDOW), place + WINDOW + 1)
         low, high = float(position[around].min()), float(position[around].max())
-        margin = 0.4 * (high - low) or 0.01 * float(center.norm()) or 1.0
+        # Where the iterates hardly move, the loss is shown beyond its rounding errors.
+        margin = max(0.4 * (high - low), 1e-3 * float(center.norm())) or 1.0
         along = torch.linspace(low - margin, high + margin, POINTS, dtype=center.dtype, device=center.device)
         points = center + along[:, None] * vector
         loss = torch.cat([landscape.loss(part) for part in points.split(landscape.chunk(center))])
@@ -67,6 +64,18 @@ def cut(result: Result, run: int, step: int) -> Cut:
         height=float(height), slope=float(grad @ vector), along=along.cpu().double(), loss=loss.cpu().double(), steps=path.params_step,
         position=position.cpu().double(), distance=across.cpu().double(), window=around,
     )  # fmt: skip
+
+
+def looked_at(result: Result, run: int, step: int) -> tuple[Landscape, int]:
+    """The landscape of a run, and the place of the kept step nearest to `step`. Raises ValueError where it would take too
+    long to look around there, and where the run has diverged."""
+    path, landscape = result.paths[run], result.experiment.runs[run].landscape
+    if landscape.dim * (landscape.samples or 1) > _WORK:
+        raise ValueError("This network is too large to look into on the spot; the slice page takes its time.")
+    place = path.kept(step)
+    if not bool(torch.isfinite(landscape.loss(path.params[place]))):
+        raise ValueError(f"The run has diverged by step {int(path.params_step[place])}: there is nothing to look at.")
+    return landscape, place
 
 
 def said(cut: Cut) -> str:

@@ -34,6 +34,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("cpu", "cuda")
 MODES = ("contour", "surface")
 AXES = ("steps", "evaluations")
+ASPECTS = {"line": "Top eigenvector", "spectrum": "Spectrum"}  # of the Hessian at a step
 OUTCOMES = ("final_loss", "best_loss", "diverged_at", "sharpness")
 
 _START = Numbers(((0.0, 0.0),), rows=1, help="Where the runs begin.")
@@ -110,6 +111,12 @@ class Experiment(Declared):
     run: int = setting(1, 1, 8, label="Run", help="Which of the runs is looked at.")
     at: int = setting(
         -1, -1, 10_000, label="Step", help="The step to look at, of those whose parameters were kept; -1 is the last."
+    )
+    aspect: str = setting(
+        "line",
+        choices=tuple(ASPECTS),
+        label="Look at",
+        help="What is seen at a step: the loss along a line, or the spectrum.",
     )
     span: float = setting(
         1.0,
@@ -637,7 +644,7 @@ VIEWS: dict[str, View] = {
     "edge": View(
         "edge",
         (*_TRAINING, *_OVERLAID),
-        ("relative", "run", "at"),
+        ("relative", "run", "at", "aspect"),
         min(LIMITS.optimizers, LIMITS.runs),
         lambda kind: not _is_surface(kind),
         _edge,

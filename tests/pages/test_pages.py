@@ -153,8 +153,8 @@ def test_a_link_is_restored_into_the_widgets(view):
     for number in range(1, len(experiment.optimizers) + 1):
         open_settings(app, number, view)
     own = {name: getattr(experiment, name) for name in (*VIEWS[view].keys, *VIEWS[view].shown)}
-    if view == "edge":  # one value for two widgets, which are there only with something to look at
-        assert app.session_state["edge.look"] == (own.pop("at"), own.pop("run"))
+    if view == "edge":  # one value for three widgets, which are there only with something to look at
+        assert app.session_state["edge.look"] == (own.pop("at"), own.pop("run"), own.pop("aspect"))
     if view == "slice":  # a random plane goes through no other solutions
         assert "others" in own
         assert "slice.others" not in app.session_state

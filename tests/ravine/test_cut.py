@@ -65,5 +65,5 @@ def test_there_is_no_cut_where_a_run_has_diverged(result):
 
 def test_a_large_network_is_left_to_the_slice(result, monkeypatch):
     monkeypatch.setattr(cuts, "_WORK", 10)
-    with pytest.raises(ValueError, match="too large to look along"):
+    with pytest.raises(ValueError, match="too large to look into"):
         cuts.cut(result, 0, 3)
