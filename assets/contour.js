@@ -200,6 +200,16 @@ export const contour = {
     }
   },
 
+  /** Draws the part of the plane that is about to be looked at. */
+  drawBox(ctx) {
+    const { u, v, side } = this.box, [l, t] = this.geometry.place(u, v + side), [r, b] = this.geometry.place(u + side, v);
+    for (const [style, width] of [['rgba(0,0,0,.75)', 4], ['#fff', 2]]) {
+      ctx.strokeStyle = style;
+      ctx.lineWidth = width;
+      ctx.strokeRect(l, t, r - l, b - t);
+    }
+  },
+
   /** Draws the start point as a ring. */
   drawStart(ctx) {
     if (!this.start) return;

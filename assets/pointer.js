@@ -3,6 +3,7 @@
 import { sample } from './field.js';
 import { clamp, compact, tickText } from './text.js';
 
+const LEAST = 0.01; // of the picture: a smaller box was none
 const PATIENCE = 1500; // milliseconds until a question counts as lost
 
 export const pointer = {
@@ -11,7 +12,8 @@ export const pointer = {
     if (e.button !== 0 || !e.isPrimary) return;
     const grip = this.grips(e);
     if (grip) this.owed = true; // answers of the server must not move the start from under the pointer
-    this.held = { grip, x: e.offsetX, y: e.offsetY, lastX: e.offsetX, lastY: e.offsetY, moved: false };
+    const corner = grip || !this.packet?.zoomable ? null : this.pointAt(e);
+    this.held = { grip, corner, x: e.offsetX, y: e.offsetY, lastX: e.offsetX, lastY: e.offsetY, moved: false };
     this.map.setPointerCapture(e.pointerId);
   },
 
@@ -22,6 +24,7 @@ export const pointer = {
     if (held) {
       held.moved ||= Math.hypot(e.offsetX - held.x, e.offsetY - held.y) > 4;
       if (held.grip) this.dragStart(e);
+      if (held.corner && held.moved) this.dragBox(e);
       const { azimuth, elevation } = this.camera;
       this.turn({ azimuth: azimuth + (e.offsetX - held.lastX) * 0.009, elevation: elevation + (e.offsetY - held.lastY) * 0.007 });
       [held.lastX, held.lastY] = [e.offsetX, e.offsetY];
@@ -39,8 +42,14 @@ export const pointer = {
 
   /** A press that did not move sets the start point. */
   release(e) {
-    const { held } = this;
-    this.held = null;
+    const { held, box } = this;
+    this.held = this.box = null;
+    if (box) {
+      this.draw();
+      const { x, y } = this.field, part = (range, low, size) => [low, low + size].map((t) => range[0] + t * (range[1] - range[0]));
+      if (box.side > LEAST) this.setTriggerValue('range', { x: part(x, box.u, box.side), y: part(y, box.v, box.side) });
+      return;
+    }
     if (held?.grip) {
       this.sendStart();
       return;
@@ -50,6 +59,23 @@ export const pointer = {
     if (!p) return;
     this.placeStart(p.x, p.y);
     this.sendStart();
+  },
+
+  /** A box from the pressed corner, with the proportions of the picture; with Shift, the whole picture as it is moved. */
+  dragBox(e) {
+    const { held: { corner }, geometry: { box } } = this;
+    const du = (e.offsetX - box.l) / box.w - corner.u, dv = 1 - (e.offsetY - box.t) / box.h - corner.v;
+    const side = Math.min(1, Math.max(Math.abs(du), Math.abs(dv)));
+    this.box = e.shiftKey ? { u: -du, v: -dv, side: 1 }
+      : { u: corner.u - (du < 0 ? side : 0), v: corner.v - (dv < 0 ? side : 0), side };
+    this.draw();
+  },
+
+  /** Lets go of what was pressed without a change. */
+  drop() {
+    this.held = this.box = null;
+    this.owed = false;
+    if (this.packet) this.draw();
   },
 
   /** @returns {boolean} whether a press takes hold of the start point */

@@ -50,7 +50,7 @@ class View {
     Object.assign(this, {
       bytes: null, incoming: null, packet: null, field: null, fresh: false, fonts: 0,
       start: null, nudge: 0, owed: false, asked: 0, position: 0, clock: 0, playing: false, frame: 0,
-      camera: { ...CAMERA }, layers: {}, traces: null, trail: { key: '', at: 0, canvases: [0, 1].map(() => document.createElement('canvas')) }, width: 0, version: 0, attached: null,
+      camera: { ...CAMERA }, layers: {}, traces: null, box: null, trail: { key: '', at: 0, canvases: [0, 1].map(() => document.createElement('canvas')) }, width: 0, version: 0, attached: null,
     });
     Object.assign(this.root.dataset, { v: 0, field: '', position: 0, mode: 'contour', playing: false });
     // Labels are baked into cached pictures, so draw them again once the fonts are there.
@@ -81,7 +81,7 @@ class View {
     on(this.map, 'pointerdown', (e) => this.press(e));
     on(this.map, 'pointermove', (e) => this.move(e));
     on(this.map, 'pointerup', (e) => this.release(e));
-    on(this.map, 'pointercancel', () => { this.held = null; this.owed = false; });
+    on(this.map, 'pointercancel', () => this.drop());
     on(this.map, 'pointerleave', () => (this.readout.hidden = true));
     on(this.map, 'dblclick', () => this.turn({ ...CAMERA }));
     on(this.map, 'wheel', (e) => this.wheel(e), { passive: false });
@@ -171,7 +171,8 @@ class View {
     const same = old.length === runs.length && runs.every((run, k) => sameBytes(run.u, old[k].u) && sameBytes(run.v, old[k].v));
     const m = header.sharpness, sharpness = m ? { v: floats.subarray(at, at + m * m), nx: m, ny: m } : null;
     const clickable = header.clickable && Boolean(this.setTriggerValue); // nobody to tell: a picture to look at
-    this.packet = { unit: 'step', ...header, clickable, sharpness, runs, serial: ++serial, last: n - 1 };
+    const zoomable = Boolean(header.zoomable && this.setTriggerValue);
+    this.packet = { unit: 'step', ...header, clickable, zoomable, sharpness, runs, serial: ++serial, last: n - 1 };
     this.packet.chart = this.chartRange();
     if (!this.owed) this.start = header.start;
     this.answered();
@@ -286,6 +287,7 @@ class View {
     this.drawMarks(ctx);
     this.drawStart(ctx);
     packet.runs.forEach((run, k) => this.drawMarker(ctx, run, k));
+    if (this.box && !surface) this.drawBox(ctx);
     ctx.restore();
   }
 

@@ -97,7 +97,10 @@ def settings_of(declared: Declared | type[Declared], prefix: str, *, leave_out: 
 def own_controls(experiment: Experiment, names: Iterable[str]) -> dict[str, Any]:
     """Widgets for the named settings of the experiment itself; the values they stand at."""
     own = settings(Experiment)
-    return {name: control(name, own[name], f"{experiment.view}.{name}", getattr(experiment, name)) for name in names}
+    return {
+        name: control(name, own[name], renewed(f"{experiment.view}.{name}"), getattr(experiment, name))
+        for name in names
+    }
 
 
 def machine_controls(experiment: Experiment) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def live(experiment: Experiment, draw: Callable[[Result], Sequence[Part]], *, ea
         _status(experiment, job, active, hidden=hidden)
         if hidden:
             predict.ask(experiment, beside=True)
-        result = job.result if job is not None else None
+        result = job.result if job is not None and job.result is not None and job.result.visible else None
         if result is None and not hidden:
             result = st.session_state.get(f"{view} last")
             if result is not None:

@@ -13,13 +13,13 @@ from pages import _components as components
 from pages import _room as room
 from pages import _services as services
 from pages._components import Part
-from pages._controls import own_controls, section
+from pages._controls import own_controls, renew, section
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
 from ravine import Experiment, Result
 from ravine.connection import between, told
-from ravine.cuts import COARSE
+from ravine.cuts import COARSE, looked, looking
 from ravine.experiment import training
 from ravine.figures.lines import barriers
 from ravine.figures.planes import difference
@@ -83,9 +83,16 @@ def draw(result: Result) -> list[Part]:
         identity, packet = map_field(result)
         parts = [
             components.field(f"{VIEW} field", packet),
-            components.canvas(f"{VIEW} canvas", slice_view(result, identity)),
+            components.canvas(f"{VIEW} canvas", slice_view(result, identity), on_range_change=lambda: _zoomed(result)),
         ]
-        st.caption(f"{note(plane).capitalize()}.")  # the other figures say so themselves
+        moves = (
+            " Drag a box to look closer; with Shift, drag the picture." if result.experiment.mode == "contour" else ""
+        )
+        st.caption(f"{note(plane).capitalize()}.{moves}")  # the other figures say how exact they are themselves
+    elif result.experiment.drawing in ("heat map", "basins") and not result.beside:
+        json = result.figure().to_json()
+        parts = [components.chart(f"{VIEW} chart", json, on_range_change=lambda: _zoomed(result))]
+        st.caption("Drag a box to look closer.")
     else:
         parts = [components.figure(f"{VIEW} plane", result.figure().to_json())]
     if QUANTITIES[result.experiment.quantity].costly and result.experiment.points > COARSE:
@@ -98,7 +105,12 @@ def draw(result: Result) -> list[Part]:
         parts.append(components.figure(f"{VIEW} barrier", barriers(lines).to_json()))
     _navigate()
     kept = st.session_state.get(f"{VIEW} kept")
-    keep_column, data_column, _ = st.columns([2, 1, 3])
+    keep_column, data_column, whole_column = st.columns([2, 1, 3])
+    whole = looked(1.0, 0.0, 0.0)
+    if any(getattr(result.experiment, name) != value for name, value in whole.items()):
+        whole_column.button(
+            "Whole plane", icon=":material/zoom_out_map:", key=f"{VIEW} whole", on_click=_look, args=(whole,)
+        )
     with data_column:
         download(result)
     keep_column.button(
@@ -131,11 +143,23 @@ def _navigate() -> None:
 def _move(factor: float, right: int, up: int) -> None:
     """Half a picture to a side, or half or twice the width."""
     shown: Experiment = st.session_state[f"{VIEW} shown"].experiment
-    span = min(100.0, max(1e-3, shown.span * factor))
-    look = (shown.look_alpha + right * shown.span, shown.look_beta + up * shown.span)
-    st.session_state[f"{VIEW}.span"] = span
-    for axis, value in zip(("alpha", "beta"), look, strict=True):
-        st.session_state[f"{VIEW}.look_{axis}"] = min(100.0, max(-100.0, value))
+    _look(looked(shown.span * factor, shown.look_alpha + right * shown.span, shown.look_beta + up * shown.span))
+
+
+def _zoomed(result: Result) -> None:
+    """A box drawn on the picture is the next picture."""
+    key = f"{VIEW} canvas" if result.experiment.drawing == "map" else f"{VIEW} chart"
+    box = st.session_state[key]["range"]
+    if box and result.plane is not None:
+        sides = tuple((float(box[side][0]), float(box[side][1])) for side in "xy")
+        _look(looking(result.experiment, result.plane.window, (sides[0], sides[1])))
+
+
+def _look(values: dict[str, float]) -> None:
+    shown = st.session_state[f"{VIEW} shown"]
+    shown.experiment = dataclasses.replace(shown.experiment, **values)  # for where the link hides the controls
+    for name, value in values.items():
+        renew(f"{VIEW}.{name}", value)
     st.session_state[MOVED] = True
 
 

@@ -23,6 +23,7 @@ from ravine.experiment import Experiment
 COARSE = 21  # points per axis at most for a quantity that costs an eigenvalue at each
 _SEEDS = 4  # small multiples
 _FACTOR = 8.0  # of the rescaled twin; a power of two rounds nothing
+_NARROWEST, _WIDEST = 1e-4, 100.0  # half-widths of a picture; a narrower one would show the rounding of float32
 _WINDOW = (
     "span",
     "look_alpha",
@@ -160,6 +161,23 @@ def window(experiment: Experiment, base: Window) -> Window:
         middle, half = (low + high) / 2, (high - low) / 2
         out.append((middle + (look - experiment.span) * half, middle + (look + experiment.span) * half))
     return out[0], out[1]
+
+
+def looking(experiment: Experiment, shown: Window, box: Window) -> dict[str, float]:
+    """`span` and `look` of a box on a picture of the experiment that covers `shown`: a square in half-widths, as they are."""
+    spans, looks = [], []
+    for (low, high), (first, last), look in zip(shown, box, (experiment.look_alpha, experiment.look_beta), strict=True):
+        half = (high - low) / 2 / experiment.span
+        middle = (low + high) / 2 - look * half
+        spans.append(abs(last - first) / 2 / half)
+        looks.append(((first + last) / 2 - middle) / half)
+    return looked(max(spans), *looks)
+
+
+def looked(span: float, alpha: float, beta: float) -> dict[str, float]:
+    """The `span` and `look` nearest to what is asked for that an experiment may have, to six digits."""
+    values = min(_WIDEST, max(_NARROWEST, span)), *(min(_WIDEST, max(-_WIDEST, one)) for one in (alpha, beta))
+    return {name: float(f"{one:.6g}") for name, one in zip(("span", "look_alpha", "look_beta"), values, strict=True)}
 
 
 def growing(

@@ -219,7 +219,9 @@ def _slice(
     asked = [training(one) for one in (experiment, *cuts.rivals(experiment))]
     trained: list[Result] = []
     for index, one in enumerate(asked):
-        for result in computing(one, store=store):
+        for pulled, result in enumerate(computing(one, store=store)):
+            if not pulled and result.complete:
+                continue  # it was there already: nobody needs to see it again
             # Training and planes weigh about the same at the default sizes.
             share = (index + result.done / result.total) / len(asked)
             path = trained[0].trajectory if trained else result.trajectory

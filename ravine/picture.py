@@ -176,7 +176,7 @@ def slice_view(result: Result, field: str) -> bytes:
     run = _run(rule, COLORS[0], int(path.diverged_at), coordinates[-1])
     blocks = [coordinates[:, 0], coordinates[:, 1], loss, distance / furthest, path.grad_norm[kept]]
     marks = result.captions[0].marks if result.captions else ()
-    more = {"furthest": furthest, "marks": [{"name": name, "at": at} for name, *at in marks]}
+    more = {"zoomable": True, "furthest": furthest, "marks": [{"name": name, "at": at} for name, *at in marks]}
     return _view(result.experiment, field, path.params_step, [run], blocks, fade=True, more=more)
 
 

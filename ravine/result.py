@@ -56,6 +56,11 @@ class Result:
     def complete(self) -> bool:
         return self.done >= self.total
 
+    @property
+    def visible(self) -> bool:
+        """Is there something to see? The first points of an interpolated plane are none of its pixels."""
+        return self.complete or self.plane is None or not bool(self.plane.loss.isnan().all())
+
     @cached_property
     def nbytes(self) -> int:
         """Memory held by the arrays."""

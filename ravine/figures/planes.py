@@ -52,7 +52,8 @@ def plane(result: Result) -> go.Figure:
     else:
         _marks(figure, caption, 1, 1)
     frame(figure, (x, y), caption.names, three)
-    return _noted(figure, result, height=560)
+    # A zoom of the browser's own gives way to the part of the plane that was computed for it.
+    return _noted(figure, result, height=560).update_layout(uirevision=f"{result.plane.window}")
 
 
 def difference(first: Result, second: Result) -> go.Figure:

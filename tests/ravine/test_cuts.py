@@ -10,7 +10,7 @@ from landscapes import MLP, QUANTITIES
 from landscapes.planes import PLANES
 from optimizers import OPTIMIZERS
 from ravine import Experiment, Result, compute, computing
-from ravine.cuts import Known
+from ravine.cuts import Known, looked, looking
 from ravine.experiment import training
 from ravine.figures.planes import difference
 from ravine.reading import note
@@ -128,6 +128,22 @@ def test_the_window_moves_and_narrows():
     np.testing.assert_allclose(part.plane.window, [(0.2, 0.6), (-1.0, -0.6)])
     assert torch.equal(part.plane.directions, whole.plane.directions)
     assert float(part.plane.loss[0, 10]) == pytest.approx(float(whole.plane.loss[6, 2]), rel=1e-9)  # (0.2, -0.6)
+
+
+def test_a_box_on_the_picture_is_the_next_picture():
+    experiment = sliced(plane="pca", span=0.5, look_alpha=0.3, look_beta=-0.2, points=5, exact=True)
+    shown = compute(experiment).plane
+    (a, _), (b, _) = shown.window
+    side, other = ((high - low) / 4 for low, high in shown.window)
+    box = ((a + 0.1, a + 0.1 + side), (b + 0.2 + other, b + 0.2))  # drawn from any corner
+    values = looking(experiment, shown.window, box)
+    assert values["span"] == pytest.approx(0.125)
+    part = compute(dataclasses.replace(experiment, **values)).plane
+    np.testing.assert_allclose(part.window, (box[0], box[1][::-1]), rtol=1e-4)
+    assert looking(experiment, shown.window, ((a, a + side), (b, b)))["span"] == pytest.approx(0.125)  # a square
+    far = looked(1e9, -1e9, 1e9)
+    assert sliced(**far).span == 100.0
+    assert sliced(**looked(0.0, 0.0, 0.0)).span > 0
 
 
 def test_what_is_known_of_a_plane_is_not_computed_again():
