@@ -73,8 +73,9 @@ def looked_at(result: Result, run: int, step: int) -> tuple[Landscape, int]:
     if landscape.dim * (landscape.samples or 1) > _WORK:
         raise ValueError("This network is too large to look into on the spot; the slice page takes its time.")
     place = path.kept(step)
-    if not bool(torch.isfinite(landscape.loss(path.params[place]))):
-        raise ValueError(f"The run has diverged by step {int(path.params_step[place])}: there is nothing to look at.")
+    at, died = int(path.params_step[place]), int(path.diverged_at)
+    if 0 <= died <= at or not bool(torch.isfinite(landscape.loss(path.params[place]))):
+        raise ValueError(f"The run has diverged by step {at}: there is nothing to look at.")
     return landscape, place
 
 

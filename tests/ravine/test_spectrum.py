@@ -21,8 +21,8 @@ NETWORKS = {
 @pytest.fixture(scope="module", params=NETWORKS)
 def case(request):
     land = NETWORKS[request.param]
-    rules = (OPTIMIZERS["gd"](lr=0.1), OPTIMIZERS["gd"](lr=1e6, weight_decay=1e4))
-    result = compute(Experiment(landscape=land, optimizers=rules, view="edge", steps=40))
+    rules = (OPTIMIZERS["gd"](lr=0.1), OPTIMIZERS["gd"](lr=1e4, weight_decay=100.0))
+    result = compute(Experiment(landscape=land, optimizers=rules, view="edge", steps=60))
     center = result.paths[0].params[30]
     eigenvalues = torch.linalg.eigvalsh(torch.autograd.functional.hessian(land.loss, center)).flip(0)
     return land, result, eigenvalues
@@ -81,5 +81,5 @@ def test_the_figure_holds_the_spectrum(case):
 
 def test_there_is_no_spectrum_where_a_run_has_diverged(case):
     _, result, _ = case
-    with pytest.raises(ValueError, match="The run has diverged by step 40"):
-        spectrum(result, 1, 40)
+    with pytest.raises(ValueError, match="The run has diverged by step 60"):
+        spectrum(result, 1, 60)
