@@ -9,7 +9,7 @@ export const CSS = `
   box-sizing:border-box;width:100%;display:grid;gap:12px 24px;grid-template-columns:minmax(0,1fr);align-items:start;
   color:var(--text);font:400 calc(15px*var(--rv-type,1))/1.35 var(--st-font,system-ui,sans-serif)}
 .rv-root *{box-sizing:border-box}
-.rv-root.rv-wide{grid-template-columns:minmax(0,1fr) ${SIDE}px}
+.rv-root.rv-wide{grid-template-columns:minmax(0,1fr) var(--side,${SIDE}px)}
 .rv-stage{position:relative;margin-bottom:10px}
 .rv-root canvas{display:block;border-radius:6px}
 .rv-map{cursor:crosshair;touch-action:manipulation}
@@ -48,7 +48,7 @@ export const CSS = `
 .rv-back,.rv-next,.rv-film{font:inherit;color:inherit;background:var(--soft);border:1px solid var(--line);border-radius:8px;height:40px;width:32px;padding:0;cursor:pointer}
 .rv-back:hover,.rv-next:hover,.rv-film:hover{border-color:var(--accent)}
 .rv-back:disabled,.rv-next:disabled,.rv-film:disabled{opacity:.5;cursor:default}
-.rv-runs .rv-num{width:55%;text-align:right;font-variant-numeric:tabular-nums}
+.rv-runs .rv-num{width:48%;text-align:right;font-variant-numeric:tabular-nums}
 .rv-runs tbody th{padding-left:28px;position:relative}
 .rv-runs svg{position:absolute;left:2px;top:5px;width:19px;height:19px;overflow:visible}
 .rv-runs div{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}

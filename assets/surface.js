@@ -222,14 +222,16 @@ class View {
     if (width === this.width && ratio === this.ratio) return true;
     this.width = width;
     this.ratio = ratio;
-    const wide = width > WIDE, pair = !wide && width >= 640;
+    const large = this.theme.type > 1, side = large ? SIDE + 50 : SIDE;
+    const wide = width > (large ? WIDE - 150 : WIDE), pair = !wide && width >= 640;
+    this.root.style.setProperty('--side', `${side}px`);
     this.root.classList.toggle('rv-wide', wide);
     this.root.classList.toggle('rv-pair', pair);
-    const main = wide ? width - SIDE - 24 : width;
+    const main = wide ? width - side - 24 : width;
     // What the page needs above and below the picture, so that picture, playback and curves fit one screen.
     const room = window.innerHeight - (wide ? 200 : pair ? 350 : 260);
     this.resize(this.map, main, Math.round(clamp(Math.min(0.72 * main, room), 340, 700)));
-    this.resize(this.loss, wide ? SIDE : pair ? Math.round(0.54 * (width - 24)) : width, wide ? 250 : 200);
+    this.resize(this.loss, wide ? side : pair ? Math.round(0.54 * (width - 24)) : width, wide ? 250 : 200);
     return true;
   }
 

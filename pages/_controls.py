@@ -41,6 +41,12 @@ def visible(name: str) -> bool:
     return framed.shows(name)
 
 
+def intro(text: str) -> None:
+    """What a page is about; in present mode there is somebody who says it."""
+    if not st.session_state.get("frame", PLAIN).present:
+        st.markdown(text)
+
+
 def section(title: str, icon: str, names: Iterable[str]) -> Any:
     """An expander for the named controls; where none of them stays, a container that shows nothing."""
     return st.expander(title, icon=icon) if any(visible(name) for name in names) else st.container()

@@ -132,5 +132,5 @@ def _status(experiment: Experiment, job: Job | None, active: bool, *, hidden: bo
     label = "Run" if job is None or job.state in (CANCELLED, FAILED) else "Done"
     button.button(
         label, icon=":material/play_arrow:" if label == "Run" else ":material/check:", type="primary", width="stretch",
-        disabled=label == "Done", on_click=_start, args=(experiment,),
+        disabled=label == "Done", on_click=_start, args=(experiment,), key=f"{label.lower()}-{experiment.view}",
     )  # fmt: skip

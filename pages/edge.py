@@ -11,6 +11,7 @@ from pages import _components as components
 from pages import _room as room
 from pages import _services as services
 from pages._components import Part
+from pages._controls import intro
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
@@ -155,7 +156,7 @@ show(VIEW, experiment)
 with st.sidebar:
     share(experiment)
     room.controls(VIEW)
-st.markdown(
+intro(
     "While gradient descent trains a network, the largest curvature of the loss, its *sharpness* $\\lambda$, climbs "
     "until the step size can only just cope with it, at $2/\\eta$, and stays there.",
 )

@@ -13,7 +13,7 @@ from pages import _components as components
 from pages import _room as room
 from pages import _services as services
 from pages._components import Part
-from pages._controls import own_controls, renew, section
+from pages._controls import intro, own_controls, renew, section
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
@@ -178,5 +178,5 @@ with st.sidebar:
     share(experiment)
     room.controls(VIEW)
 show(VIEW, experiment)
-st.markdown(about(experiment))
+intro(about(experiment))
 live(experiment, draw, eager=services.store().get(training(experiment)) is not None)

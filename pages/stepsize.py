@@ -11,7 +11,7 @@ from optimizers import study
 from pages import _components as components
 from pages import _room as room
 from pages._components import Part
-from pages._controls import begin, machine_controls, own_controls, section, settings_of, visible
+from pages._controls import begin, intro, machine_controls, own_controls, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import batch_controls
@@ -148,7 +148,7 @@ with st.sidebar:
     show(VIEW, experiment)
     share(experiment)
     room.controls(VIEW)
-st.markdown(
+intro(
     "How large may the next step be? The loss along the update that the rule is about to make, what the curvature says about it, and "
     "how the answer changes along the run."
 )

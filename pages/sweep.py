@@ -12,7 +12,7 @@ from optimizers import swept
 from pages import _components as components
 from pages import _room as room
 from pages._components import Part
-from pages._controls import begin, machine_controls, own_controls, renew, renewed, section, settings_of, visible
+from pages._controls import begin, intro, machine_controls, own_controls, renew, renewed, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
@@ -225,11 +225,14 @@ def _open(swept_experiment: Experiment, point: dict[str, float]) -> None:
 opening = opened(VIEW)
 with st.sidebar:
     base = sidebar(opening)
-st.markdown(
+intro(
     "Every point is a run of its own. Between the hyper-parameters that train and those that blow up there is no clean "
     "line: look closer, and the boundary shows as much detail again."
 )
-picture, side = st.columns([3.1, 1], gap="medium")
+if any(visible(one) for one in (*SIDES, "outcome")):
+    picture, side = st.columns([3.1, 1], gap="medium")
+else:
+    picture = side = st.container()
 with side:
     x = axis_controls("over_x", base.over_x, base)
     y = axis_controls("over_y", base.over_y, base)

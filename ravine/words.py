@@ -7,6 +7,7 @@ from landscapes.setting import Setting
 _GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "kappa": "κ", "lambda": "λ",
     "mu": "μ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "xi": "ξ", "ell": "ℓ",
+    "varphi": "φ", "infty": "∞",
 }  # fmt: skip
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -14,7 +15,10 @@ _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 def plain(symbol: str) -> str:
     """A short LaTeX symbol in Unicode, as widgets and screen readers need it: β₁ for \\beta_1."""
     name, _, index = symbol.strip("{}").partition("_")
-    return _GREEK.get(name.removeprefix("\\"), name) + index.strip("{}").translate(_SUBSCRIPTS)
+    below = index.strip("{}")
+    return _GREEK.get(name.removeprefix("\\"), name) + _GREEK.get(
+        below.removeprefix("\\"), below.translate(_SUBSCRIPTS)
+    )
 
 
 def spoken(name: str, one: Setting) -> str:
