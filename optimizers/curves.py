@@ -5,6 +5,7 @@ Garipov et al. 2018, arXiv:1802.10026; Draxler et al. 2018, arXiv:1803.00885.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,9 +15,10 @@ from landscapes import Landscape, Layout
 from landscapes.alignment import Line, along
 from landscapes.landscape import Differentiated
 from optimizers.stepper import Stepper
-from optimizers.trajectory import run
+from optimizers.trajectory import running
 
-_PLACES = 7  # where the loss along the curve is averaged
+PLACES = 7  # where the loss along the curve is averaged
+_REPORT_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Curve(Differentiated):
 
     def _loss(self, params: Tensor, batch: Tensor | None) -> Tensor:
         # Between the ends, which do not move; one point after the other, as what is live must fit the cache.
-        places = (torch.arange(_PLACES, dtype=torch.float64) + 1) / (_PLACES + 1)
+        places = (torch.arange(PLACES, dtype=torch.float64) + 1) / (PLACES + 1)
         points = self.at(params, places.to(params))
         return torch.stack([self.inner.loss(point, batch) for point in points.unbind(-2)]).mean(0)
 
@@ -61,11 +63,22 @@ def connected(
 
     The loss is averaged at a few places while training and told at `points` others; read it there, not at the few.
     """
+    *_, (_, found) = connecting(landscape, first, second, rule, steps, points)
+    assert found is not None
+    return found
+
+
+def connecting(
+    landscape: Landscape, first: Tensor, second: Tensor, rule: Stepper, steps: int = 100, points: int = 25
+) -> Iterator[tuple[int, Line | None]]:
+    """`connected` as it grows: yields the steps done, and at the end the loss as well. Stop pulling to cancel."""
     for name, one in (("first", first), ("second", second)):
         if not isinstance(one, Tensor) or not one.is_floating_point() or one.shape != (landscape.dim,):
             raise ValueError(f"{name} must be a floating-point tensor of shape ({landscape.dim},).")
     curve = Curve(inner=landscape, first=first, second=second.to(first))
     start = curve.start(dtype=first.dtype, device=first.device)[0]
-    control = run(curve, rule, start, steps).final
+    for path in running(curve, rule, start, steps, params_every=steps, report_every=1, report_after=_REPORT_SECONDS):
+        yield int(path.step[-1]), None
+    control = path.final
     share = torch.linspace(0, 1, points, dtype=torch.float64).to(first)
-    return along(landscape, share, curve.at(control, share))
+    yield steps, along(landscape, share, curve.at(control, share))

@@ -18,7 +18,6 @@ from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
 from ravine import Experiment, Result
-from ravine.connection import between, told
 from ravine.cuts import COARSE, looked, looking
 from ravine.experiment import training
 from ravine.figures.lines import barriers
@@ -28,7 +27,7 @@ from ravine.reading import note
 
 VIEW = "slice"
 _MORE = (
-    "ignore_biases", "others", "beside", "scale", "clip", "exact", "tolerance", "look_alpha", "look_beta",
+    "ignore_biases", "others", "curve", "beside", "scale", "clip", "exact", "tolerance", "look_alpha", "look_beta",
 )  # fmt: skip
 MOVED = f"{VIEW}.moved"  # the buttons under the picture have changed controls outside of it
 _IDLE = {  # controls that change nothing, and where
@@ -39,6 +38,7 @@ _IDLE = {  # controls that change nothing, and where
         experiment.plane != "random" and (experiment.plane, experiment.others) != ("solutions", 1)
     ),
     "others": lambda experiment: experiment.plane != "solutions",
+    "curve": lambda experiment: experiment.plane != "solutions",
     "tolerance": lambda experiment: experiment.exact or QUANTITIES[experiment.quantity].costly,
     "exact": lambda experiment: QUANTITIES[experiment.quantity].costly,
 }
@@ -97,12 +97,10 @@ def draw(result: Result) -> list[Part]:
         parts = [components.figure(f"{VIEW} plane", result.figure().to_json())]
     if QUANTITIES[result.experiment.quantity].costly and result.experiment.points > COARSE:
         st.caption(f"Each point costs eigenvalues, so that {COARSE} of them an axis must do.")
+    if result.lines:
+        parts.append(components.figure(f"{VIEW} barrier", barriers(result.lines).to_json()))
     if not result.complete:
         return parts
-    if result.experiment.plane == "solutions":
-        lines = between(result.experiment.landscape, plane)
-        st.markdown(told(lines))
-        parts.append(components.figure(f"{VIEW} barrier", barriers(lines).to_json()))
     _navigate()
     kept = st.session_state.get(f"{VIEW} kept")
     keep_column, data_column, whole_column = st.columns([2, 1, 3])

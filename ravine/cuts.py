@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from landscapes import QUANTITIES, Landscape, Plane, slicing
+from landscapes.alignment import Line
 from landscapes.interpolation import Interpolant, Window
 from landscapes.pieces import Piece, Shelf
 from landscapes.planes import PLANES, Cut, Place
@@ -61,6 +62,7 @@ class Known:
 
     def __init__(self, planes: int = 32, windows: int = 8):
         self._models: OrderedDict[str, list[Interpolant]] = OrderedDict()
+        self._curves: OrderedDict[str, Line] = OrderedDict()
         self._planes, self._windows, self._lock = planes, windows, threading.Lock()
 
     def of(self, experiment: Experiment, index: int) -> list[Interpolant]:
@@ -73,6 +75,17 @@ class Known:
             self._models[key] = [*self._models.pop(key, [])[1 - self._windows :], model]
             while len(self._models) > self._planes:
                 self._models.popitem(last=False)
+
+    def curve(self, experiment: Experiment) -> Line | None:
+        """The trained curve between the solutions of a plane, whatever part of it is looked at."""
+        with self._lock:
+            return self._curves.get(_plane_key(experiment, 0))
+
+    def add_curve(self, experiment: Experiment, curve: Line) -> None:
+        with self._lock:
+            self._curves[_plane_key(experiment, 0)] = curve
+            while len(self._curves) > self._planes:
+                self._curves.popitem(last=False)
 
 
 class _Section:

@@ -12,11 +12,13 @@ from typing import Any
 import torch
 
 from landscapes import Landscape, Surface
+from landscapes.alignment import Line
 from landscapes.pieces import Shelf
 from optimizers import Trajectory, composed, layers, running, studying, sweeping, swept
 from optimizers.flow import GradientFlow
 from optimizers.probes import Probe
 from ravine import cuts
+from ravine.connection import CURVED, bending, between
 from ravine.experiment import DTYPES, Experiment, training
 from ravine.overlay import Run
 from ravine.result import Result
@@ -68,7 +70,7 @@ def _steps(
 ) -> Iterator[Result]:
     match experiment.view:
         case "slice":
-            return _slice(experiment, store, executor, known)
+            return (_curved if experiment.curve else _slice)(experiment, store, executor, known)
         case "sweep":
             return _sweep(experiment, store, executor)
         case "stepsize":
@@ -213,6 +215,29 @@ def _study(experiment: Experiment, store: Store | None) -> Iterator[Result]:
             yield Result.of_study(experiment, one, done=done, total=total, phase=f"step {done} of {total}")
 
 
+def _curved(
+    experiment: Experiment, store: Store | None, executor: Executor | None, known: cuts.Known | None
+) -> Iterator[Result]:
+    """The slice, and then the curve of low loss between its solutions."""
+    plainly = dataclasses.replace(experiment, curve=0)
+    for base in computing(plainly, store=store, executor=executor, known=known):
+        yield dataclasses.replace(base, experiment=experiment, total=2 * base.total)
+    assert base.plane is not None
+    line = known.curve(experiment) if known is not None else None
+    stream: Iterator[tuple[int, Line | None]] = iter([(experiment.curve, line)])
+    if line is None:
+        stream = bending(experiment.landscape, base.plane, experiment.optimizers[0], experiment.curve)
+    with one_thread():
+        for step, line in stream:
+            lines = base.lines if line is None else base.lines | {CURVED: line}
+            share = step / experiment.curve if line is not None else min(0.99, step / experiment.curve)
+            done, total = base.total + int(base.total * share), 2 * base.total
+            phase = f"curve, step {step} of {experiment.curve}"
+            yield dataclasses.replace(base, experiment=experiment, lines=lines, done=done, total=total, phase=phase)
+    if known is not None and line is not None:
+        known.add_curve(experiment, line)
+
+
 def _slice(
     experiment: Experiment, store: Store | None, executor: Executor | None, known: cuts.Known | None
 ) -> Iterator[Result]:
@@ -235,19 +260,29 @@ def _slice(
             experiment, path.params[path.kept(experiment.at)], path, [one.trajectory.final for one in trained[1:]]
         )
         captions = tuple(one.caption for one in wanted)
+        several = len(trained) > 1
         for planes, share, believed in cuts.growing(experiment, wanted, executor, shelf, known):
             spent = sum(one.evaluations for one in planes)
-            yield Result(
+            result = Result(
                 experiment,
                 path,
                 planes[0],
                 beside=tuple(planes[1:]),
                 captions=captions,
                 recalled=believed,
-                done=_WORK if share == 1 else 500 + int(500 * share),
+                done=500 + int((400 if several else 500) * share),
                 total=_WORK,
                 phase=f"{spent:,} points",
             )
+            yield result
+        if several:
+            phase = "comparing the solutions"
+            result = dataclasses.replace(result, phase=phase)
+            yield result
+            for lines in between(experiment.landscape, planes[0]):
+                result = dataclasses.replace(result, lines=lines)
+                yield result
+            yield dataclasses.replace(result, done=_WORK)
 
 
 def _sweep(experiment: Experiment, store: Store | None, executor: Executor | None) -> Iterator[Result]:

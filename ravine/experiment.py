@@ -24,6 +24,7 @@ from landscapes.planes import PLANES
 from landscapes.quantities import quantity as find_quantity
 from landscapes.setting import Declared, Numbers
 from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers, swept
+from optimizers.curves import PLACES
 from ravine import frame, overlay
 from ravine.axis import Axis, AxisSetting, fitted
 from ravine.limits import LIMITS
@@ -147,6 +148,10 @@ class Experiment(Declared):
     others: int = setting(
         2, 1, 2, label="Other solutions", help="How many other solutions, from the next seeds, the plane goes through."
     )
+    curve: int = setting(
+        0, 0, 2000, label="Steps of the curve",
+        help="Bends the way from A to B around the wall: so many steps of the run's own rule on a curve of low loss; 0 draws none.",
+    )  # fmt: skip
     quantity: str = setting("loss", choices=tuple(QUANTITIES), label="Quantity", help="What is seen on the plane.")
     look_alpha: float = setting(
         0.0, -100.0, 100.0, label="Look at α", help="The middle of the picture, in half-widths of the whole plane."
@@ -261,7 +266,9 @@ class Experiment(Declared):
             raise ValueError(
                 f"This asks for {len(self.runs)} runs; at most {LIMITS.runs} are laid over each other here."
             )
-        grid = self.points**2 if self.view == "slice" else 0
+        if self.plane != "solutions":
+            object.__setattr__(self, "curve", 0)
+        grid = max(self.points**2, PLACES * self.curve) if self.view == "slice" else 0
         for run in self.runs:
             count, dim = max(self.steps * len(self.runs), grid), run.landscape.dim
             if not isinstance(run.landscape, Surface) and count * dim > LIMITS.work:
@@ -661,6 +668,7 @@ VIEWS: dict[str, View] = {
             "plane",
             "ignore_biases",
             "others",
+            "curve",
             "quantity",
             "look_alpha",
             "look_beta",

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from landscapes import QUANTITIES, Plane
+from landscapes.alignment import Line
 from landscapes.topology import topology
 from optimizers import Counts, Study, Sweep, Trajectory
 from ravine import stability
+from ravine.connection import told
 from ravine.cuts import Caption
 from ravine.experiment import Experiment
 from ravine.fingerprint import Fingerprint
@@ -44,6 +46,7 @@ class Result:
     flow: Trajectory | None = None  # gradient flow over the same time as the first run
     beside: tuple[Plane, ...] = ()  # other planes, to be seen next to the first
     captions: tuple[Caption, ...] = ()  # one for each plane
+    lines: dict[str, Line] = field(default_factory=dict)  # between the solutions of a plane, by name
     # Does it believe what an earlier slice of the same plane found?
     recalled: bool = field(default=False, compare=False)
     done: int = 1
@@ -86,9 +89,12 @@ class Result:
         for index, plane in enumerate(self.planes, start=1):
             kept = {one.name: torch.as_tensor(getattr(plane, one.name)) for one in fields(plane) if one.compare}
             arrays |= {f"{_plane_name(index)}.{name}": one for name, one in kept.items()}
-        if self.captions:
-            text = json.dumps([asdict(one) for one in self.captions]).encode()
-            arrays["captions"] = torch.tensor(list(text), dtype=torch.uint8)
+        for index, one in enumerate(self.lines.values(), start=1):
+            arrays |= {f"line{index}.{name}": tensor for name, tensor in vars(one).items() if tensor is not None}
+        written = (("captions", [asdict(one) for one in self.captions]), ("lines", list(self.lines)))
+        for name, what in written:
+            if what:
+                arrays[name] = torch.tensor(list(json.dumps(what).encode()), dtype=torch.uint8)
         return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
 
     @cached_property
@@ -128,6 +134,7 @@ class Result:
             kept = {one.name: tensors[f"{name}.{one.name}"] for one in fields(Plane) if one.compare}
             planes.append(Plane(**{key: one if one.ndim else one.item() for key, one in kept.items()}))  # type: ignore[arg-type]
         captions = json.loads(bytes(tensors["captions"].tolist())) if planes else []
+        names = json.loads(bytes(tensors["lines"].tolist())) if "lines" in tensors else []
         return cls(
             experiment,
             _path(tensors),
@@ -139,6 +146,7 @@ class Result:
                 Caption(one["title"], tuple(one["names"]), tuple(tuple(mark) for mark in one["marks"]))
                 for one in captions
             ),
+            {name: _line(tensors, f"line{index}.") for index, name in enumerate(names, start=1)},
         )
 
     @property
@@ -190,7 +198,7 @@ class Result:
             case "edge":
                 return self._edge_sentences()
             case "slice":
-                return [self._slice_sentence()]
+                return [self._slice_sentence(), *([told(self.lines)] if self.lines else [])]
             case "sweep":
                 return [self._sweep_sentence()]
             case "stepsize":
@@ -309,6 +317,11 @@ def _path(tensors: dict[str, Tensor], prefix: str = "") -> Trajectory:
         diverged_at=tensors[f"{prefix}diverged_at"],
         evaluations=Counts(*(tensors[f"{prefix}evaluations.{name}"] for name in Counts._fields)),
     )
+
+
+def _line(tensors: dict[str, Tensor], prefix: str) -> Line:
+    """The inverse of what `arrays` makes of a line. Raises KeyError if its loss is missing."""
+    return Line(tensors[f"{prefix}share"], tensors[f"{prefix}loss"], tensors.get(f"{prefix}accuracy"))
 
 
 def _plane_name(index: int) -> str:

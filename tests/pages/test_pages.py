@@ -156,9 +156,9 @@ def test_a_link_is_restored_into_the_widgets(view):
     if view == "edge":  # one value for three widgets, which are there only with something to look at
         assert app.session_state["edge.look"] == (own.pop("at"), own.pop("run"), own.pop("aspect"))
     if view == "slice":  # a random plane goes through no other solutions
-        assert "others" in own
-        assert "slice.others" not in app.session_state
-        own.pop("others")
+        for name in ("others", "curve"):
+            assert f"slice.{name}" not in app.session_state
+            own.pop(name)
     axes = {name: own.pop(name) for name in list(own) if isinstance(own[name], Axis)}
     for name, axis in axes.items():
         assert app.session_state[f"{view}.{name}"] == axis.name
