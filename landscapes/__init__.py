@@ -1,12 +1,13 @@
 """Where we move: losses over flat parameter vectors, and their geometry around a point."""
 
-from landscapes.curvature import Eigenpairs, eigenpairs, sharpness, top_eigenpairs
+from landscapes.curvature import eigenpairs, sharpness, top_eigenpairs
 from landscapes.landscape import Block, Landscape, Layout
 from landscapes.module import ModuleLandscape, from_module
 from landscapes.networks import CNN, LSTM, MLP, RNN, Network, ResidualCNN, ResidualMLP, Transformer
 from landscapes.quantities import QUANTITIES, Quantity
 from landscapes.setting import Setting, setting, settings
 from landscapes.slices import Plane, slice_2d, slicing
+from landscapes.solvers import Eigenpairs
 from landscapes.supervised import Supervised
 from landscapes.surfaces import (
     Ackley,

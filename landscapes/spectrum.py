@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from landscapes.curvature import orthogonal
 from landscapes.derivatives import Operator
 from landscapes.landscape import Landscape
+from landscapes.solvers import orthogonal
 
 
 class Estimate(NamedTuple):

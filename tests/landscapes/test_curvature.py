@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from landscapes import LANDSCAPES, MLP, Formula, Surface, sharpness, top_eigenpairs
+from landscapes import LANDSCAPES, MLP, Eigenpairs, Formula, Surface, eigenpairs, sharpness, top_eigenpairs
 from landscapes.curvature import DENSE_DIM
 from landscapes.landscape import Differentiated, Layout
 
@@ -188,6 +188,65 @@ def test_the_seed_changes_the_way_and_not_the_answer():
     for seed in range(3):
         assert_eigenpairs(NET, params, top_eigenpairs(NET, params, 3, seed=seed), 3)
     assert torch.equal(sharpness(NET, params, seed=5)[1], sharpness(NET, params, seed=5)[1])
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_pairs_from_nearby_show_the_way(k):
+    params = points(NET, 2)
+    cold = top_eigenpairs(NET, params, k, extra=7)
+    near = params + 1e-4
+    warm = top_eigenpairs(NET, near, k, 1e-3, start=cold, extra=7)
+    assert warm.products <= k + 1
+    assert_eigenpairs(NET, near, first(warm, k), k, 1e-3)
+    exact = top_eigenpairs(NET, near, k, start=cold, extra=7)
+    assert_eigenpairs(NET, near, first(exact, k), k)
+    torch.testing.assert_close(
+        exact.vectors @ exact.vectors.mT, torch.eye(k + 7, dtype=torch.float64).expand(2, -1, -1)
+    )
+    far = points(NET, 2, seed=9)  # the same as a cold start in all but its cost
+    assert_eigenpairs(NET, far, first(top_eigenpairs(NET, far, k, start=cold, extra=7), k), k)
+
+
+def first(pairs, k):
+    return Eigenpairs(pairs.values[..., :k], pairs.vectors[..., :k, :], pairs.residuals[..., :k], pairs.products)
+
+
+def test_a_second_eigenvalue_is_seen_to_overtake_the_first():
+    """At both points the old first pair is exact: its residual alone would say that nothing has happened."""
+    curvatures = torch.linspace(0, 1, 60, dtype=torch.float64)
+    curvatures[[3, 40]] = torch.tensor([10.0, 9.0], dtype=torch.float64)
+    before = eigenpairs(lambda v: v * curvatures, torch.zeros(60, dtype=torch.float64), extra=7)
+    curvatures[40] = 11.0
+    after = eigenpairs(lambda v: v * curvatures, torch.zeros(60, dtype=torch.float64), start=before, extra=7)
+    torch.testing.assert_close(after.values[0], torch.tensor(11.0, dtype=torch.float64))
+    assert after.products <= 4
+
+
+def test_an_exact_pair_to_start_from_is_kept():
+    curvatures = torch.linspace(0, 1, 60, dtype=torch.float64)
+    like = torch.zeros(2, 60, dtype=torch.float64)
+    pairs = eigenpairs(lambda v: v * curvatures, like, 2, extra=3)
+    for _ in range(3):
+        pairs = eigenpairs(lambda v: v * curvatures, like, 2, start=pairs, extra=3)
+        torch.testing.assert_close(pairs.values[:, 0], torch.ones(2, dtype=torch.float64))
+        assert torch.isfinite(pairs.vectors).all()
+
+
+def test_a_run_that_died_is_left_out_of_the_search():
+    params = points(NET, 3)
+    pairs = top_eigenpairs(NET, params, 1, extra=7)
+    params = params + 1e-4
+    expected = top_eigenpairs(NET, params, 1, 1e-3, start=pairs, extra=7)
+    params[1] = torch.nan
+    for _ in range(2):  # it dies, and is dead
+        pairs = top_eigenpairs(NET, params, 1, 1e-3, start=pairs, extra=7)
+        assert pairs.values[1].isnan().all()
+        assert pairs.products <= expected.products + 1
+        torch.testing.assert_close(pairs.values[[0, 2], 0], expected.values[[0, 2], 0], rtol=1e-5, atol=1e-5)
+    params[1] = params[0]
+    torch.testing.assert_close(
+        top_eigenpairs(NET, params, 1, start=pairs, extra=7).values[1, 0], sharpness(NET, params[0])[0][0]
+    )
 
 
 # Runs that diverged
