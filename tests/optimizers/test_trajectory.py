@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import re
+from functools import cache
 
 import pytest
 import torch
@@ -82,24 +83,24 @@ def test_the_start_is_the_landscapes_own_unless_given():
 def test_shapes_are_as_documented(lead, land):
     start = land.start()[0].expand(*lead, land.dim)
     kinds = probes(land, GD(), ADAM())
-    one = run(land, GD(), start, 7, probes=kinds)
-    several = run(land, [GD(), ADAM(), GD(lr=0.1)], start, 7, probes=kinds)
+    one = run(land, GD(), start, 3, probes=kinds)
+    several = run(land, [GD(), ADAM(), GD(lr=0.1)], start, 3, probes=kinds)
     for trajectory, shape in ((one, lead), (several, (3, *lead))):
-        assert trajectory.step.tolist() == trajectory.params_step.tolist() == list(range(8))
-        assert trajectory.params.shape == (8, *shape, land.dim)
+        assert trajectory.step.tolist() == trajectory.params_step.tolist() == list(range(4))
+        assert trajectory.params.shape == (4, *shape, land.dim)
         assert trajectory.final.shape == (*shape, land.dim)
-        assert trajectory.loss.shape == trajectory.grad_norm.shape == (8, *shape)
+        assert trajectory.loss.shape == trajectory.grad_norm.shape == (4, *shape)
         assert list(trajectory.probes) == [kind.name for kind in kinds]
         for kind in kinds:
             entries = kind.entries(land)
-            assert trajectory.probes[kind.name].shape == (8, *shape, *([len(entries)] if entries else []))
+            assert trajectory.probes[kind.name].shape == (4, *shape, *([len(entries)] if entries else []))
         assert trajectory.diverged_at.shape == shape
         assert not trajectory.diverged_at.is_floating_point()
-    assert all(counts.shape == (8,) for counts in one.evaluations)
-    assert all(counts.shape == (8, 3) for counts in several.evaluations)
-    one_in_a_list = run(land, [GD()], start, 7)
-    assert one_in_a_list.loss.shape == (8, 1, *lead)
-    assert one_in_a_list.evaluations.grad.shape == (8, 1)
+    assert all(counts.shape == (4,) for counts in one.evaluations)
+    assert all(counts.shape == (4, 3) for counts in several.evaluations)
+    one_in_a_list = run(land, [GD()], start, 3)
+    assert one_in_a_list.loss.shape == (4, 1, *lead)
+    assert one_in_a_list.evaluations.grad.shape == (4, 1)
 
 
 def test_hyper_parameters_with_one_value_per_run_broadcast_against_the_start():
@@ -256,9 +257,9 @@ def test_a_diverging_run_changes_no_other(land, rule):
     kinds = probes(land, rule)
     place = list(OPTIMIZERS).index(rule.name)
     kinds = [kinds[(place + index) % len(kinds)] for index in (0, 1)]  # all of them, over the rules
-    together = run(land, rule, calm, 15, probes=kinds)
+    together = run(land, rule, calm, 6, probes=kinds)
     for start in (wild, sunk):
-        disturbed = run(land, rule, start, 15, probes=kinds)
+        disturbed = run(land, rule, start, 6, probes=kinds)
         assert disturbed.diverged_at[1] != -1
         assert disturbed.diverged_at[[0, 2]].tolist() == together.diverged_at[[0, 2]].tolist()
         for name in ("params", "loss", "grad_norm"):
@@ -272,7 +273,7 @@ def test_a_diverging_run_changes_no_other(land, rule):
             at = int(disturbed.diverged_at[1])
             assert values[at:, 1].isnan().all()
         if land is ROSENBROCK:
-            assert_same(disturbed.params[:, [0, 2]], run(land, rule, calm[[0, 2]], 15).params)
+            assert_same(disturbed.params[:, [0, 2]], run(land, rule, calm[[0, 2]], 6).params)
 
 
 def test_a_diverging_rule_changes_no_other_rule():
@@ -389,12 +390,17 @@ def measurable(name):
     return next((land, rule) for land, rule in pairs if not PROBES[name]().refusal(land, rule))
 
 
+@cache
+def all_measured(land, rule):
+    return run(land, rule, land.start(2), 6, probes=probes(land, rule))
+
+
 @pytest.mark.parametrize("name", PROBES)
 def test_probes_change_no_run_and_none_another(name):
     land, rule = measurable(name)
     plain = run(land, rule, land.start(2), 6)
     alone = run(land, rule, land.start(2), 6, probes=[name])
-    together = run(land, rule, land.start(2), 6, probes=probes(land, rule))
+    together = all_measured(land, rule)
     assert_same(alone.params, plain.params)
     assert_same(alone.probes[name], together.probes[name])
     assert_same(alone.evaluations.hvp, plain.evaluations.hvp)
@@ -482,8 +488,9 @@ def test_rules_with_starts_and_seeds_of_their_own_do_what_they_do_alone():
 
 def test_seeds_of_their_own_draw_batches_of_their_own():
     path = run(NETWORK, [GD(lr=0.05)] * 3, steps=5, seed=[3, 4, 3], batch_size=4)
-    assert_same(path.params[:, 0], path.params[:, 2])
-    assert (path.params[-1, 0] != path.params[-1, 1]).any()
+    # A product of matrices may round otherwise at another place in a batch; another batch of samples is far away.
+    torch.testing.assert_close(path.params[:, 0], path.params[:, 2], rtol=1e-12, atol=1e-14)
+    assert (path.params[-1, 0] - path.params[-1, 1]).abs().max() > 1e-4
 
 
 def test_sampling_with_replacement_draws_each_sample_independently():
