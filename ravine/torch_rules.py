@@ -7,7 +7,7 @@ and, where it preconditions, the diagonal P (the shape of the parameter) of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,29 +28,40 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """How an optimizer stands now. `scale` is P^-1/2 (dim,): its sharpness is that of scale * H * scale, which `threshold` bounds."""
+    """How an optimizer stands now.
+
+    `scale` is P^-1/2 (dim,) and `decay` the weight decay (dim,): its sharpness is that of scale * (H + decay) * scale, which
+    `threshold` bounds. None is one and zero; where both are None, the sharpness is that of the plain Hessian.
+    """
 
     lr: float
     threshold: float | None
     text: str  # the threshold as a formula
-    scale: Tensor | None  # None: the plain Hessian
+    scale: Tensor | None
+    decay: Tensor | None = None
+    note: str = ""  # why there is no threshold, if there is none
 
 
 def read(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor], layout: Layout) -> Reading:
     """The optimizer's threshold and scaling for the parameters `named`, in the order of `layout`.
 
-    Groups with different step sizes count as scaled: the threshold is that of the first group.
+    Groups that differ in step size eta_g, or in the weight decay that SGD adds to the gradient, count as scaled. Where D holds
+    eta_g / eta, w <- w - eta D m is the rule of one step size eta in the coordinates D^-1/2 w, momentum included: the
+    threshold is exact, and that of the first group that moves. Groups that differ in momentum have no one threshold.
     """
-    groups = optimizer.param_groups
-    lr = float(groups[0]["lr"])
-    known = _known(optimizer)
-    threshold, text = (None, "") if known is None or groups[0].get("maximize") else _threshold(known, groups[0])
-    owner = {id(one): group for group in groups for one in group["params"]}
+    owner = {id(one): group for group in optimizer.param_groups for one in group["params"]}
+    moving = [owner[id(one)] for one in named.values() if id(one) in owner] or optimizer.param_groups
+    first = next((group for group in moving if float(group["lr"]) > 0), moving[0])
+    lr, known = float(first["lr"]), _known(optimizer)
     divides = known is not None and known.divisor is not None
-    alike = len(owner.keys() & {id(one) for one in named.values()}) == len(named)
-    if not divides and alike and all(float(group["lr"]) == lr for group in groups):
-        return Reading(lr, threshold, text, None)
-    parts = []
+    decays = known is not None and not divides and any(float(group["weight_decay"]) > 0 for group in moving)
+    same = len(moving) == len(named) and all(
+        float(group["lr"]) == lr and (not decays or group["weight_decay"] == first["weight_decay"]) for group in moving
+    )
+    threshold, text, note = _common(optimizer, known, moving, first if same else {**first, "weight_decay": 0.0})
+    if not divides and same:
+        return Reading(lr, threshold, text, None, note=note)
+    parts, added = [], []
     for block in layout.blocks:
         one = named[block.name]
         group, state = owner.get(id(one)), optimizer.state.get(one, {})
@@ -61,19 +72,40 @@ def read(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor], layout: 
             begun = bool(state) and float(state.get("step", 1)) > 0  # some keep a state from the beginning
             divisor = known.divisor(group, state) if begun else None
         if divisor is None:  # before the first step
-            return Reading(lr, threshold, text, None)
+            return Reading(lr, threshold, text, None, note=note)
         share = 1.0 if group is None or lr == 0 else float(group["lr"]) / lr
-        parts.append((share / (divisor + torch.zeros_like(one, dtype=torch.float32))).sqrt().flatten())
-    return Reading(lr, threshold, text, torch.cat(parts))
+        like = torch.zeros_like(one, dtype=torch.float32)
+        parts.append((share / (divisor + like)).sqrt().flatten())
+        added.append((like + (float(group["weight_decay"]) if decays and group is not None else 0.0)).flatten())
+    return Reading(lr, threshold, text, torch.cat(parts), torch.cat(added) if decays else None, note)
+
+
+def _common(
+    optimizer: torch.optim.Optimizer, known: Known | None, moving: Sequence[Group], like: Group
+) -> tuple[float | None, str, str]:
+    """The threshold of all groups at the step size and decay of `like`, as a formula, and why there is none."""
+    name = type(optimizer).__name__
+    unknown = f"No stability threshold is known for {name} with these settings."
+    if known is None or any(group.get("maximize") for group in moving):
+        return None, "", unknown
+    shared = {key: like[key] for key in ("lr", "weight_decay") if key in like}
+    thresholds = {_threshold(known, {**group, **shared}) for group in moving}
+    rules = {_rule(known, {**group, **shared}) for group in moving}
+    # Where a rule divides, what its threshold does not depend on is in its divisor, each group's own.
+    if len(thresholds) > 1 or (known.divisor is None and len(rules) > 1):
+        return (
+            None,
+            "",
+            f"The groups of {name} differ in momentum or damping: no one stability threshold holds for them.",
+        )
+    threshold, text = thresholds.pop()
+    return threshold, text, unknown if threshold is None else ""
 
 
 def follows(optimizer: torch.optim.Optimizer) -> Optimizer | None:
     """The rule of this project that the optimizer follows; None if it is not known or its settings are out of range."""
     known = _known(optimizer)
-    try:
-        return None if known is None else known.rule(optimizer.param_groups[0])
-    except (ValueError, TypeError):
-        return None
+    return None if known is None else _rule(known, optimizer.param_groups[0])
 
 
 def divides(optimizer: torch.optim.Optimizer) -> bool:
@@ -86,10 +118,16 @@ def _known(optimizer: torch.optim.Optimizer) -> Known | None:
     return next((KNOWN[kind] for kind in type(optimizer).__mro__ if kind in KNOWN), None)
 
 
-def _threshold(known: Known, group: Group) -> tuple[float | None, str]:
+def _rule(known: Known, group: Group) -> Optimizer | None:
     try:
-        rule = known.rule(group)
+        return known.rule(group)
     except (ValueError, TypeError):  # settings that our rule does not allow
+        return None
+
+
+def _threshold(known: Known, group: Group) -> tuple[float | None, str]:
+    rule = _rule(known, group)
+    if rule is None:
         return None, ""
     scaled = known.divisor is not None
     value = rule.preconditioned_threshold() if scaled else rule.stability_threshold()

@@ -117,7 +117,7 @@ class Watch:
         if reading.threshold is not None:
             record["threshold"] = reading.threshold
         if self._affordable(began):
-            record |= self._curvature(point, update, reading.scale)
+            record |= self._curvature(point, update, reading)
             self._guess = time.perf_counter() - began
         elapsed = time.perf_counter() - self._began
         record["cost"] = round((self._spent + time.perf_counter() - began) / elapsed, 4)
@@ -131,16 +131,19 @@ class Watch:
         trained = now - self._began - self._spent
         return self._spent + self._guess <= self._budget * trained
 
-    def _curvature(self, point: Tensor, update: Tensor | None, scale: Tensor | None) -> Record:
+    def _curvature(self, point: Tensor, update: Tensor | None, reading: torch_rules.Reading) -> Record:
         loss, grad = self.landscape.value_and_grad(point)
         record = {"loss": float(loss), "grad_norm": float(grad.norm())}
         if not bool(torch.isfinite(loss) & torch.isfinite(point).all()):
             return record
         hessian = self.landscape.hessian_operator(point)
         record["sharpness"] = self._top("sharpness", hessian, point)
-        if scale is not None:
-            felt = scale.to(point)
-            record["preconditioned_sharpness"] = self._top("scaled", lambda v: felt * hessian(felt * v), point)
+        if reading.scale is not None:
+            felt = reading.scale.to(point)
+            added = 0.0 if reading.decay is None else felt * reading.decay.to(point) * felt
+            record["preconditioned_sharpness"] = self._top(
+                "scaled", lambda v: felt * hessian(felt * v) + added * v, point
+            )
         if update is not None and bool(update.any()):
             record["directional_sharpness"] = float(update @ hessian(update) / (update @ update))
         self._measured += 1
@@ -172,8 +175,8 @@ class Watch:
     def _header(self, model: str) -> Record:
         reading = torch_rules.read(self._optimizer, self._named, self.landscape.layout)
         rule, notes = torch_rules.follows(self._optimizer), list(self.landscape.notes)
-        if reading.threshold is None:
-            notes.append(f"No stability threshold is known for {type(self._optimizer).__name__} with these settings.")
+        if reading.note:
+            notes.append(reading.note)
         return {
             "model": model,
             "optimizer": type(self._optimizer).__name__,

@@ -99,6 +99,66 @@ def test_groups_and_parameters_that_nobody_moves():
     assert float(named["2.bias"].max()) == 0
 
 
+class Bowl(nn.Module):
+    """v'Av / 2 for its two parameters together, with A of dense curvature."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Parameter(torch.tensor([1.0, -0.5], dtype=torch.float64))
+        self.two = nn.Parameter(torch.tensor([0.3, 0.7, 0.2], dtype=torch.float64))
+        root = torch.randn(5, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+        self.register_buffer("curvature", root @ root.T)
+
+    def forward(self, inputs):
+        point = torch.cat([self.one, self.two])
+        return (0.5 * point @ self.curvature @ point).expand(len(inputs))
+
+
+@pytest.mark.parametrize("shared", [{}, {"momentum": 0.8}, {"momentum": 0.8, "nesterov": True}], ids=str)
+@pytest.mark.parametrize("decays", [(0.0, 0.0), (0.5, 2.0)])
+def test_where_groups_differ_the_threshold_is_where_torch_begins_to_diverge(shared, decays, tmp_path):
+    def at(lr):
+        bowl = Bowl()
+        groups = [{"params": [bowl.one], "lr": lr, "weight_decay": decays[0]},
+                  {"params": [bowl.two], "lr": 4 * lr, "weight_decay": decays[1]}]  # fmt: skip
+        return bowl, SGD(groups, **shared)
+
+    def ratio(bowl, optimizer):
+        probe = ravine.watch(bowl, lambda out, y: out.mean(), (torch.zeros(2), torch.zeros(2)), optimizer, every=1,
+                             to=tmp_path / "run.ravine", budget=None)  # fmt: skip
+        probe.step()
+        log = ravine.read_log(tmp_path / "run.ravine")
+        assert not log.header["notes"]
+        return float(log.fields["preconditioned_sharpness"][0] / log.fields["threshold"][0])
+
+    largest = 0.01 / ratio(*at(0.01))  # the ratio is proportional to the step size, whatever the momentum
+    for share, grows in ((0.98, False), (1.02, True)):
+        bowl, optimizer = at(share * largest)
+        for _ in range(300):
+            optimizer.zero_grad()
+            bowl(torch.zeros(1)).sum().backward()
+            optimizer.step()
+        assert (float(bowl.one.detach().norm() + bowl.two.detach().norm()) > 1.0) == grows
+
+
+def test_groups_of_different_momentum_have_no_one_threshold():
+    module = network()
+    land = from_module(module, nn.MSELoss(), (X.double(), Y.double()))
+    first, rest = list(module.parameters())[:2], list(module.parameters())[2:]
+    named = dict(module.named_parameters())
+
+    def reading(kind, one, two):
+        return torch_rules.read(kind([{"params": first, **one}, {"params": rest, **two}], lr=0.1), named, land.layout)
+
+    mixed = reading(SGD, {"momentum": 0.9}, {"momentum": 0.0})
+    assert mixed.threshold is None
+    assert mixed.note == "The groups of SGD differ in momentum or damping: no one stability threshold holds for them."
+    assert reading(torch.optim.Adam, {"betas": (0.9, 0.99)}, {"betas": (0.8, 0.99)}).threshold is None
+    assert reading(torch.optim.Adam, {"betas": (0.9, 0.99)}, {"betas": (0.9, 0.9)}).threshold == pytest.approx(380)
+    assert reading(SGD, {"lr": 0.0}, {"lr": 0.5}).threshold == pytest.approx(4)  # the first that moves
+    assert reading(SGD, {"maximize": True}, {"lr": 0.5}).threshold is None
+
+
 def test_an_optimizer_of_ones_own_can_be_declared(monkeypatch):
     class Half(torch.optim.Optimizer):
         def __init__(self, params):
