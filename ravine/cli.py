@@ -87,9 +87,18 @@ def _app(chosen: argparse.Namespace) -> int:
     options = _flat(tomllib.loads((home / ".streamlit" / "config.toml").read_text()))
     options |= {"server.port": chosen.port, "server.address": chosen.host, "server.headless": chosen.headless}
     spelled = [f"--{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items()]
+    print(_address(chosen.host, chosen.port), flush=True)
     sys.argv = ["streamlit", "run", str(home / "app.py"), *spelled]
     streamlit.main()
     return 0
+
+
+def _address(host: str, port: int) -> str:
+    """Where the app can be seen, in a sentence."""
+    everywhere = host in ("0.0.0.0", "::", "")
+    name = "localhost" if everywhere else f"[{host}]" if ":" in host else host
+    others = ", and from other machines under the name or address of this one" if everywhere else ""
+    return f"Ravine is at http://{name}:{port}{others}. Ctrl-C ends it."
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,9 +4,11 @@ import os
 import signal
 import socket
 
+import dask
 import pytest
 import torch
 from distributed import LocalCluster
+from distributed.utils import get_mp_context
 
 from landscapes import LANDSCAPES
 from optimizers import OPTIMIZERS
@@ -18,21 +20,28 @@ EXPERIMENT = Experiment(
     landscape=LANDSCAPES["himmelblau"](),
     optimizers=(OPTIMIZERS["heavy_ball"](),),
     view="sweep",
-    steps=200,
-    over_x=Axis("lr", 1e-3, 1.0, 20, log=True),
-    over_y=Axis("seed", 0, 11, 12),
+    steps=100,
+    over_x=Axis("lr", 1e-3, 1.0, 8, log=True),
+    over_y=Axis("seed", 0, 11, 12),  # each a piece of its own: more than the workers are given at once
 )
 
 
 @pytest.fixture(scope="module")
 def cluster():
     quiet = {"dashboard_address": None, "silence_logs": 50, "processes": True, "host": "127.0.0.1"}
-    with LocalCluster(n_workers=2, threads_per_worker=1, **quiet) as cluster:
-        yield cluster
+    patient = {f"distributed.comm.timeouts.{name}": "300s" for name in ("connect", "tcp")}
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"} | patient):
+        # Both workers come from one process that has imported everything: to import it twice took most of the time.
+        get_mp_context().set_forkserver_preload(["distributed", "ravine.engine", "ravine.cluster"])
+        with LocalCluster(n_workers=2, threads_per_worker=1, **quiet) as cluster:
+            for nanny in cluster.workers.values():
+                nanny.auto_restart = False  # nobody waits for another one in place of the one that is killed
+            yield cluster
 
 
 @pytest.mark.filterwarnings("ignore")  # of Dask's own, when a process goes
-def test_a_killed_worker_changes_no_bit(cluster, tmp_path):
+def test_a_killed_worker_changes_no_bit(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("ravine.cluster._PATIENCE", 60.0)  # on a busy machine even a healthy scheduler takes its time
     here = compute(EXPERIMENT)
     executor = connect(cluster.scheduler_address)
     try:
