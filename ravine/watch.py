@@ -137,30 +137,37 @@ class Watch:
         if not bool(torch.isfinite(loss) & torch.isfinite(point).all()):
             return record
         hessian = self.landscape.hessian_operator(point)
-        record["sharpness"] = self._top("sharpness", hessian, point)
+        record["sharpness"] = self._top("sharpness", hessian, grad)
         if reading.scale is not None:
             felt = reading.scale.to(point)
             added = 0.0 if reading.decay is None else felt * reading.decay.to(point) * felt
             record["preconditioned_sharpness"] = self._top(
-                "scaled", lambda v: felt * hessian(felt * v) + added * v, point
+                "scaled", lambda v: felt * hessian(felt * v) + added * v, felt * grad
             )
         if update is not None and bool(update.any()):
             record["directional_sharpness"] = float(update @ hessian(update) / (update @ update))
         self._measured += 1
         return record
 
-    def _top(self, what: str, operator: Callable[[Tensor], Tensor], like: Tensor) -> float:
-        """The largest eigenvalue, warm-started; now and then cold, in case the second has overtaken the first."""
-        cold = self._measured % _COLD_EVERY == 0
+    def _top(self, what: str, operator: Callable[[Tensor], Tensor], grad: Tensor) -> float:
+        """The largest eigenvalue, warm-started; now and then cold, in case the second has overtaken the first.
+
+        The first look starts from the gradient, which lies along the steepest directions: that saves two products of five.
+        """
+        start = self._warm.get(what)
+        if start is None and bool(grad.any()):
+            start = grad[None]
+        elif self._measured % _COLD_EVERY == 0:
+            start = None
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", RuntimeWarning
             )  # float32 may not reach the residual; a log has no use for that
             pairs: Eigenpairs = eigenpairs(
                 operator,
-                like,
+                grad,
                 tol=_ROUGH if self._guess is None and self._budget is not None else _TOLERANCE,
-                start=None if cold else self._warm.get(what),
+                start=start,
                 seed=self._measured,
                 extra=1,
             )

@@ -215,8 +215,9 @@ def flat(table, prefix=""):
             yield f"{prefix}{key}", value
 
 
-def test_the_app_is_started_with_the_options_of_its_file(started):
+def test_the_app_is_started_with_the_options_of_its_file(started, capsys):
     assert main(["app", "--port", "9000"]) == 0
+    assert capsys.readouterr().out == "Ravine is at http://127.0.0.1:9000. Ctrl-C ends it.\n"
     (line,) = started
     assert line[:2] == ["streamlit", "run"]
     assert Path(line[2]).resolve() == ROOT / "app.py"
@@ -230,8 +231,9 @@ def test_the_app_is_started_with_the_options_of_its_file(started):
     assert options["server.headless"] == "false"
 
 
-def test_the_app_can_be_opened_to_others(started):
+def test_the_app_can_be_opened_to_others(started, capsys):
     assert main(["app", "--host", "0.0.0.0", "--headless"]) == 0
+    assert "http://localhost:8501, and from other machines" in capsys.readouterr().out
     assert "--server.address=0.0.0.0" in started[0]
     assert "--server.headless=true" in started[0]
     assert "--server.port=8501" in started[0]
