@@ -18,7 +18,6 @@ from ravine.cluster import Cluster, from_environment
 from ravine.cut import Cut
 from ravine.cut import cut as look_along
 from ravine.experiment import DTYPES
-from ravine.gallery import Piece
 from ravine.jobs import Jobs
 from ravine.own import register_from_environment
 from ravine.reference import Entry
@@ -26,7 +25,6 @@ from ravine.reference import entries as reference_entries
 from ravine.rooms import Rooms
 from ravine.spectrum import Density
 from ravine.spectrum import spectrum as look_through
-from ravine.thumbnail import thumbnail
 
 
 @cache
@@ -44,12 +42,6 @@ def jobs() -> Jobs:
 def scheduler() -> tuple[Cluster | None, str]:
     """The cluster that pieces of work go to, and what there is to say if it was asked for and is not there."""
     return from_environment()
-
-
-@cache
-def pictured(piece: Piece) -> bytes:
-    """The picture of a piece of the gallery: computed for the first visitor who looks."""
-    return thumbnail(result(piece.experiment()))
 
 
 @cache

@@ -53,7 +53,7 @@ def _paths(result: Result) -> Iterator[Image.Image]:
     assert isinstance(surface, Surface)
     colors = colors_of(result.experiment.optimizers)
     plain = ground(surface, SIZE, STRIP)
-    points = pixels(surface, path.params.double().cpu().numpy(), SIZE)  # (R, N, 2)
+    points = pixels(surface.window, path.params.double().cpu().numpy(), SIZE)  # (R, N, 2)
     rows = np.unique(np.linspace(0, len(points) - 1, FRAMES).round().astype(int))
     for row in rows:
         picture = plain.copy()
@@ -85,8 +85,15 @@ def _packed(pictures: Sequence[Image.Image]) -> bytes:
 def ground(surface: Surface, size: tuple[int, int], strip: int = 0) -> Image.Image:
     """The map in the colors of the loss, with white room for a strip below."""
     _, _, z = surface_grid(surface)
+    picture = Image.new("RGB", (size[0], size[1] + strip), "#ffffff")
+    picture.paste(tinted(z, log=surface.log_color).resize(size, Image.Resampling.BICUBIC))
+    return picture
+
+
+def tinted(z: Floats, *, log: bool) -> Image.Image:
+    """Values (ny, nx), row 0 at the bottom, as one pixel each in the colors of a map; gray where they are not finite."""
     finite = np.where(np.isfinite(z), z, np.nan)
-    height = np.log10(finite - np.nanmin(finite) + 1e-3 * np.nanstd(finite) + 1e-300) if surface.log_color else finite
+    height = np.log10(finite - np.nanmin(finite) + 1e-3 * np.nanstd(finite) + 1e-300) if log else finite
     low, high = np.nanpercentile(height, [2, 98])
     share = np.clip((height - low) / ((high - low) or 1.0), 0, 1)
     table = np.array(
@@ -95,14 +102,12 @@ def ground(surface: Surface, size: tuple[int, int], strip: int = 0) -> Image.Ima
     )  # fmt: skip
     image = table[np.nan_to_num(share * 255, nan=0).astype(np.uint8)]
     image[~np.isfinite(height)] = 150
-    picture = Image.new("RGB", (size[0], size[1] + strip), "#ffffff")
-    picture.paste(Image.fromarray(image[::-1].copy()).resize(size, Image.Resampling.BICUBIC))
-    return picture
+    return Image.fromarray(image[::-1].copy())
 
 
-def pixels(surface: Surface, points: Floats, size: tuple[int, int]) -> Floats:
-    """Points (..., 2) in pixels of the map, kept within a few of its widths where a run leaves it."""
-    low, high = np.array(surface.window).T
+def pixels(window: Sequence[tuple[float, float]], points: Floats, size: tuple[int, int]) -> Floats:
+    """Points (..., 2) in pixels of the map of a window, kept within a few of its widths where a run leaves it."""
+    low, high = np.array(window).T
     share = (np.nan_to_num(points, nan=0.0, posinf=1e9, neginf=-1e9) - low) / (high - low)
     share = np.clip(share, -3, 4)
     return np.stack([share[..., 0] * size[0], (1 - share[..., 1]) * size[1]], axis=-1)

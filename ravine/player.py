@@ -18,7 +18,7 @@ from ravine.picture import descend_view, map_field, slice_view, surface_field
 from ravine.result import Result
 
 _HERE = Path(__file__).resolve().parent
-_ASSETS = next(one for one in (_HERE / "_app" / "assets", _HERE.parent / "assets") if one.is_dir())
+ASSETS = next(one for one in (_HERE / "_app" / "assets", _HERE.parent / "assets") if one.is_dir())
 _IMPORT = re.compile(r"(from\s+['\"])\./([a-z]+\.js)(['\"])")
 _ENTRY = "surface.js"
 _PAGE = """<!doctype html>
@@ -66,7 +66,7 @@ def player(result: Result, title: str = "") -> str:
         view = descend_view(result, identity)
     return _PAGE.format(
         title=html.escape(title or result.experiment.landscape.label),
-        style=(_ASSETS / "room.css").read_text("utf-8"),
+        style=(ASSETS / "room.css").read_text("utf-8"),
         modules=json.dumps({"imports": {f"ravine/{name}": _address(text) for name, text in _modules().items()}}),
         said="".join(f"<p>{html.escape(one)}</p>" for one in result.sentences()),
         specification=json.dumps(result.specification()).replace("<", "\\u003c"),
@@ -84,7 +84,7 @@ def _modules() -> dict[str, str]:
     while wanted:
         name = wanted.pop()
         if name not in found:
-            text = (_ASSETS / name).read_text("utf-8")
+            text = (ASSETS / name).read_text("utf-8")
             wanted += [other for _, other, _ in _IMPORT.findall(text)]
             found[name] = _IMPORT.sub(r"\1ravine/\2\3", text)
     return found
