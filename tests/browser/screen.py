@@ -109,10 +109,9 @@ class Screen:
             self.wait(_QUIET)
             self.keyed(key, "input").fill(text)
             try:
-                option.wait_for(timeout=PATIENCE / 5)
+                return option.click(timeout=PATIENCE / 5)
             except TimeoutError:
                 continue
-            return option.click()
         raise AssertionError(f"The list of {key} never showed “{text}”.")
 
     def fill(self, key: str, text: str) -> None:

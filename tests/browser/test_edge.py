@@ -67,6 +67,31 @@ def test_several_step_sizes_and_a_step_of_one_of_them(visit):
     cut.locator(".rv-figure .legendtext").filter(has_text="step 10").wait_for()
 
 
+def test_a_setting_to_compare_is_chosen_and_the_spectrum_at_a_step(visit):
+    screen = visit("/edge?" + SHORT + "&at=30")
+    finished(screen)
+    unfold(screen, "Compare values")
+    screen.choose("edge-vary", "Step size η")
+    screen.wait_query(vary="opt1.lr", across="0.15,0.3,0.6")
+    values = screen.page.locator("[data-testid=stSidebar]").get_by_label("Values", exact=True)
+    screen.wait("box => box.value === '0.15,0.3,0.6'", values.element_handle())
+    screen.page.get_by_role("button", name="Settings of run 1").click()
+    screen.keyed("edge-opt1-schedule").wait_for()
+    assert screen.keyed("edge-opt1-gd-lr-exact").count() == 0  # there is no one step size to be exact about
+    screen.page.keyboard.press("Escape")
+    run(screen)
+    screen.wait(f"() => 'η = 0.6' in ({TRACES})(document.querySelector('.rv-figure'))")
+    traces = screen.figure.first.evaluate(TRACES)
+    for value in (0.15, 0.3, 0.6):
+        assert len(traces[f"η = {value}"]["x"]) == 61
+        (limit,) = (one["y"] for name, one in traces.items() if name.startswith(f"η = {value}, 2/η"))
+        assert limit == [2 / value] * 2
+    screen.keyed("edge-aspect").get_by_text("Spectrum").click()
+    screen.wait_query(aspect="spectrum", at="30")
+    screen.keyed("edge-cut").locator(".rv-figure .legendtext").filter(has_text="density").wait_for()
+    screen.keyed("edge-beside").get_by_text("At step 30,").wait_for()
+
+
 def test_minibatches_and_another_probe(visit):
     screen = visit("/edge?" + SHORT)
     finished(screen)
