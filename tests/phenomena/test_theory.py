@@ -329,13 +329,15 @@ def softmax_losses(land, rule):
     return groups, float(path.loss[-1, best])
 
 
-def test_gradient_descent_crawls_on_rare_classes_and_adam_does_not():
+def test_gradient_descent_crawls_on_rare_classes_and_adam_and_sign_descent_do_not():
     land = LANDSCAPES["linear_softmax"]()
     slow, slow_mean = softmax_losses(land, GD(lr=column([0.5, 1.0, 2.0, 3.0])))
     fast, fast_mean = softmax_losses(land, OPTIMIZERS["adam"](lr=column([0.03, 0.1]), beta2=0.99))
+    sign, sign_mean = softmax_losses(land, OPTIMIZERS["signsgd"](lr=column([0.03])))
     assert slow[-1] > 20 * slow[0]
     assert slow_mean > 50 * fast_mean
-    assert max(fast) < 0.05
+    assert slow_mean > 50 * sign_mean
+    assert max(*fast, *sign) < 0.05
 
 
 def test_without_the_constant_feature_gradient_descent_learns_rare_classes_too():
