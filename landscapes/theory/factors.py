@@ -82,6 +82,17 @@ class MatrixFactorization(Differentiated, Model):
     def predictor(self, params: Tensor) -> Tensor:
         return self._product(params).flatten(-2)
 
+    def gfs_sharpness(self, params: Tensor) -> Tensor | None:
+        """Of factors of one column, where q = |u|^2 - |v|^2 and |u| |v| = s_1 say all: |u|^2 + |v|^2 = sqrt(q^2 + 4 s_1^2).
+
+        With more columns U^T U - V^T V leaves the end open. From almost every start the flow ends at the best approximation
+        (Baldi and Hornik 1989, Neural Networks 2): the exception is u_1 = -v_1 |u| / |v| and the like, of measure zero.
+        """
+        if self.rank > 1:
+            return None
+        difference = self.conserved(params.double())[..., 0]
+        return torch.hypot(difference, torch.full_like(difference, 2 * self.top)).to(params)
+
     def bias_target(self) -> Tensor:
         (matrix,) = self._draw(torch.Generator())
         kept = torch.zeros_like(matrix)
@@ -173,6 +184,27 @@ class MatrixSensing(Scored):
         sensors, _ = self._draw(torch.Generator().manual_seed(self.seed))
         slopes = (sensors.unflatten(1, (self.size, self.size)) @ self.truth.sqrt()).flatten(1)
         return self.minimizers(), top_eigenvalue(2 * slopes.T @ slopes / self.samples)[None]
+
+    def gfs_sharpness(self, params: Tensor) -> Tensor | None:
+        """Where the measurements tell all symmetric matrices apart, every minimizer is Z^(1/2) O with O orthogonal, and all are
+        as sharp. A square U has no other local minima, and its rank stays as it is (Journée, Bach, Absil and Sepulchre 2010,
+        SIAM J. Optim. 20): if that is less than the rank of Z the flow ends elsewhere, and the answer is NaN.
+        """
+        if self._shared_sharpness is None:
+            return None
+        finite = torch.isfinite(params).all(-1)
+        factor = self._square(params.double().where(finite[..., None], 0.0))
+        reaches = torch.linalg.matrix_rank(factor) >= self.rank
+        return self._shared_sharpness.to(params).expand(finite.shape).where(finite & reaches, torch.nan)
+
+    @cached_property
+    def _shared_sharpness(self) -> Tensor | None:
+        """The sharpness () of every minimizer, where the measurements tell all symmetric matrices apart."""
+        unknowns = self.size * (self.size + 1) // 2
+        if self.samples < unknowns:
+            return None
+        sensors, _ = self.tensors(torch.zeros(0, dtype=torch.float64))
+        return self.known_sharpness()[1][0] if int(torch.linalg.matrix_rank(sensors)) == unknowns else None
 
     def bias_target(self) -> Tensor:
         return self.truth.flatten()

@@ -152,6 +152,10 @@ class DeepLinear(Differentiated, Model):
         kept = [outer.mT @ outer - inner @ inner.mT for inner, outer in zip(layers[:-1], layers[1:], strict=True)]
         return torch.stack(kept, dim=-3).flatten(-3)
 
+    def gfs_sharpness(self, params: Tensor) -> Tensor | None:
+        """Of layers of one unit: those of a scalar network. Of wider ones the kept matrices leave the end open."""
+        return ScalarNetwork(depth=self.depth, target=self.top).gfs_sharpness(params) if self.width == 1 else None
+
     def predictor(self, params: Tensor) -> Tensor:
         return self.product(params).flatten(-2)
 

@@ -15,6 +15,7 @@ from landscapes.theory.model import Model, normal, seeded, top_eigenvalue
 from landscapes.theory.scored import Scored, Term, half_square
 
 _NEWTON_STEPS = 100
+_BISECTIONS = 100  # first doubling the bracket, then halving it
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,39 @@ class QuadraticRegression(Model):
         hessian = jacobian.T @ jacobian + (residual[:, None, None] * hessians).sum(0)
         return torch.zeros(1, self.parameters, dtype=torch.float64), top_eigenvalue(hessian)[None]
 
+    def gfs_sharpness(self, params: Tensor) -> Tensor | None:
+        """Of a single residual, whose slope J turns by itself in the time s with ds = z dt: J(s) = exp(-Q s) J, and
+        z(s) = z - sum J_i^2 (1 - exp(-2 q_i s)) / (2 q_i) over the eigenvectors of Q, which falls with s. Where it passes zero
+        the sharpness is |J(s)|^2; where it never does, NaN.
+        """
+        if self.outputs > 1:
+            return None
+        flat = params.double().reshape(-1, self.dim)
+        finite = torch.isfinite(flat).all(-1)
+        residual, slope = self.expansion(flat.where(finite[:, None], 0.0))
+        z, (rates, axes) = residual[:, 0], torch.linalg.eigh(self.tensors(flat)[2][0])
+        squares = (slope[:, 0] @ axes).square()  # (runs, P)
+        sign = torch.where(z < 0, -1.0, 1.0).to(z)
+
+        def left(s: Tensor) -> Tensor:
+            """The residual after s, times its first sign: positive until the end."""
+            halves = rates * (sign * s)[:, None]
+            passed = -torch.expm1(-2 * halves) / (2 * rates).where(rates != 0, 1.0)
+            passed = passed.where(rates != 0, (sign * s)[:, None])
+            return sign * (z - (squares * passed).sum(-1))
+
+        low, high, open_ended = torch.zeros_like(z), torch.full_like(z, 1e-3), torch.ones_like(z, dtype=torch.bool)
+        for _ in range(_BISECTIONS):
+            open_ended = open_ended & (left(high) > 0) & (high < 1e3)
+            low, high = high.where(open_ended, low), (2 * high).where(open_ended, high)
+        ends = left(high) <= 0
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            before = left(middle) > 0
+            low, high = middle.where(before, low), high.where(before, middle)
+        sharpness = (squares * torch.exp(-2 * rates * (sign * high)[:, None])).sum(-1)
+        return sharpness.where(finite & ends, torch.nan).reshape(params.shape[:-1]).to(params)
+
 
 @dataclass(frozen=True)
 class OpposingSignals(Scored):
@@ -372,3 +406,21 @@ class PhaseRetrieval(Scored):
         inputs, targets = self.tensors(torch.zeros(0, dtype=torch.float64))
         value = top_eigenvalue(2 * (inputs * targets[:, None]).T @ inputs / self.samples)
         return self.minimizers(), value.expand(2)
+
+    def gfs_sharpness(self, params: Tensor) -> Tensor | None:
+        """Of a single weight: at both minima the same. Of more, other local minima are excluded for many samples only (Sun, Qu
+        and Wright 2018, Found. Comput. Math. 18), and how many is not known."""
+        if self.features > 1:
+            return None
+        moves = torch.isfinite(params).all(-1) & (params != 0).all(-1)
+        return self.known_sharpness()[1][0].to(params).expand(moves.shape).where(moves, torch.nan)
+
+    def largest_step(self, params: Tensor) -> Tensor | None:
+        """Of a single weight, where L = m (w^2 - 1)^2 / 4 with m the mean of a^4: eta m may be up to 2, past stable minima,
+        cycles and chaos (Chen, Balasubramanian, Ghosal and Agrawalla 2023, arXiv:2310.01687), and no more than 2 / (w^2 - 1),
+        beyond which the first step leads farther out."""
+        if self.features > 1:
+            return None
+        inputs, _ = self.tensors(params)
+        outside = (params[..., 0].square() - 1).clamp_min(1.0)
+        return 2 / (outside * inputs.pow(4).mean())

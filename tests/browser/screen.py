@@ -102,17 +102,31 @@ class Screen:
     def choose(self, key: str, text: str) -> None:
         """Pick an option of a select box by typing its label, since long lists are drawn only in part.
 
-        A redraw empties the field and closes the list; so whoever is too early types again, as people do.
+        A redraw closes the list, and may leave what was typed in the field, where typing the same opens nothing. So whoever
+        was too early empties the field and types again, as people do.
         """
         option = self.page.get_by_role("option", name=text, exact=True)
         for _ in range(5):
             self.wait(_QUIET)
+            self.keyed(key, "input").fill("")
             self.keyed(key, "input").fill(text)
             try:
                 return option.click(timeout=PATIENCE / 5)
             except TimeoutError:
                 continue
         raise AssertionError(f"The list of {key} never showed “{text}”.")
+
+    def reveal(self, button: Locator, inside: Locator) -> None:
+        """Press a button until what it opens is there: a redraw may swallow an early click, or close what is open."""
+        for _ in range(5):
+            self.wait(_QUIET)
+            if not inside.is_visible():
+                button.click()
+            try:
+                return inside.wait_for(timeout=PATIENCE / 5)
+            except TimeoutError:
+                continue
+        raise AssertionError(f"{button} never opened {inside}.")
 
     def fill(self, key: str, text: str) -> None:
         """Type into a text or number field and press Enter."""

@@ -75,8 +75,8 @@ def test_a_setting_to_compare_is_chosen_and_the_spectrum_at_a_step(visit):
     screen.wait_query(vary="opt1.lr", across="0.15,0.3,0.6")
     values = screen.page.locator("[data-testid=stSidebar]").get_by_label("Values", exact=True)
     screen.wait("box => box.value === '0.15,0.3,0.6'", values.element_handle())
-    screen.page.get_by_role("button", name="Settings of run 1").click()
-    screen.keyed("edge-opt1-schedule").wait_for()
+    settings = screen.page.get_by_role("button", name="Settings of run 1")
+    screen.reveal(settings, screen.keyed("edge-opt1-schedule"))
     assert screen.keyed("edge-opt1-gd-lr-exact").count() == 0  # there is no one step size to be exact about
     screen.page.keyboard.press("Escape")
     run(screen)
