@@ -25,8 +25,8 @@ def lands():
             if "seed" in settings(kind):
                 yield kind(seed=5)
     # Where more is known than with the defaults.
-    yield LANDSCAPES["matrix_factorization"](rank=1)
-    yield LANDSCAPES["matrix_sensing"](size=3, samples=9, rank=3)
+    yield LANDSCAPES["matrix_factorization"](rows=3, columns=2, rank=1)
+    yield LANDSCAPES["matrix_sensing"](size=3, samples=40, rank=3)
     yield LANDSCAPES["deep_linear"](depth=3, width=1, rank=1, scale=0.5)
     yield LANDSCAPES["quadratic_regression"](outputs=1, parameters=8)
     for seed in (1, 6):  # starting farther out than sqrt 2, and nearer
