@@ -1,4 +1,4 @@
-"""Slices of a network on the digits, against loss-landscapes, landscaper and a plain loop of `load_state_dict`.
+"""Slices of networks on the digits, against loss-landscapes, landscaper and a plain loop of `load_state_dict`.
 
 All in one process, interleaved, on the same plane size. A peer that is not installed is left out. What a peer would need for
 201 x 201 points is its time for a few points times their number, and is marked so.
@@ -17,7 +17,7 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from landscapes import MLP, slice_2d, slicing
+from landscapes import LANDSCAPES, MLP, Network, slice_2d, slicing
 from landscapes.directions import normalize, random_directions
 
 HIDDEN = (128, 128)
@@ -39,9 +39,18 @@ def module(land: MLP, params: Tensor) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def loop(land: MLP, params: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+def convolutional(channels: tuple[int, ...], pool: str, side: int) -> nn.Sequential:
+    """A convolutional network of two stages on images of side x side pixels, as people write it."""
+    kinds = {"average": nn.AvgPool2d, "max": nn.MaxPool2d}
+    layers: list[nn.Module] = []
+    for before, after in zip((1, *channels), channels, strict=False):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), kinds[pool](2)]
+        side //= 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * side**2, 10))
+
+
+def loop(land: Network, model: nn.Module, params: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
     """What people write: a model whose weights are loaded anew at each point."""
-    model = module(land, params)
     names = list(model.state_dict())
     pair = normalize(random_directions(land.layout, params, 2, 0), params, land.layout, "filter")
     out = torch.empty(GRID, GRID)
@@ -57,7 +66,9 @@ def loop(land: MLP, params: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
 
 def peers(land: MLP, params: Tensor, inputs: Tensor, labels: Tensor) -> dict[str, Callable[[], object]]:
     """Name -> an exact slice of GRID x GRID points."""
-    found: dict[str, Callable[[], object]] = {"plain loop": lambda: loop(land, params, inputs, labels)}
+    found: dict[str, Callable[[], object]] = {
+        "plain loop": lambda: loop(land, module(land, params), params, inputs, labels)
+    }
     if find_spec("loss_landscapes"):
         import loss_landscapes
         import loss_landscapes.metrics
@@ -104,6 +115,32 @@ def main() -> None:
     pool = ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,))
     for activation, tolerance in (("tanh", 1e-4), ("relu", 1e-3)):
         compare(activation, tolerance, pool)
+    for channels, pooling in (((8, 16), "average"), ((8, 16), "max"), ((32, 64), "max")):
+        compare_convolutional(channels, pooling, pool)
+
+
+def compare_convolutional(channels: tuple[int, ...], pooling: str, pool: ThreadPoolExecutor) -> None:
+    land = LANDSCAPES["cnn"](subset=1797, channels=channels, pool=pooling)
+    assert isinstance(land, Network)
+    params = land.start(dtype=torch.float32)[0]
+    inputs, targets = land.training_set(params)
+    labels, model = targets.argmax(-1), convolutional(channels, pooling, inputs.shape[-1])
+    work: dict[str, Callable[[], object]] = {
+        "plain loop": lambda: loop(land, model, params, inputs, labels),
+        "kernel, 1 thread": lambda: slice_2d(land, params, points=GRID),
+        "kernel, 2 threads": lambda: slice_2d(land, params, points=GRID, executor=pool),
+    }
+    torch.testing.assert_close(slice_2d(land, params, points=GRID).loss, work["plain loop"](), rtol=1e-4, atol=0)
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(REPEATS):
+        for name, one in work.items():
+            times[name].append(seconds(one))
+    print(
+        f"convolutions of {channels} channels, {pooling} pooling, {land.samples} digits, float32; median of {REPEATS}"
+    )
+    for name, taken in times.items():
+        ratio = median(times["plain loop"]) / median(taken)
+        print(f"  {name:<34} {1e3 * median(taken) / GRID**2:7.2f} ms a point, {ratio:.1f} x the plain loop")
 
 
 def compare(activation: str, tolerance: float, pool: ThreadPoolExecutor) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
 from landscapes.landscape import Layout
+from landscapes.networks.convolution_kernel import ConvolutionKernel
 from landscapes.networks.layers import ACTIVATIONS, affine, convolution, normalized, pooled
 from landscapes.networks.network import Network, nonlinearity, normalization
 from landscapes.setting import setting
 from landscapes.supervised import learns, taken
+
+_MOST_HELD = 256 << 20  # bytes of the first layer's pre-activations that a slice may keep
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,22 @@ class CNN(Convolutional):
             before = channels
         last, flat = len(self.channels) + 1, before * math.prod(self._places[-1])
         return Layout.of([*shapes, (f"W{last}", (self.targets, flat)), (f"b{last}", (self.targets,))])
+
+    def outputs_on_plane(self, center: Tensor, directions: Tensor, inputs: Tensor) -> Callable[[Tensor], Tensor]:
+        held = 3 * len(inputs) * math.prod((*inputs.shape[-2:], *self.channels[:1])) * inputs.element_size()
+        small = self.chunk(center) > 1  # then a batch of them is faster than the kernel, one by one
+        if center.is_cuda or self.norm != "none" or small or not self.channels or held > _MOST_HELD:
+            return super().outputs_on_plane(center, directions, inputs)
+        named = self.layout.unpack(torch.cat([center[None], directions]))
+        stages, last = range(1, len(self.channels) + 1), len(self.channels) + 1
+        return ConvolutionKernel(
+            [named[f"W{index}"] for index in stages],
+            named[f"W{last}"],
+            [named[f"b{index}"] for index in (*stages, last)],
+            self.activation,
+            self.pool,
+            inputs,
+        )
 
     def _signals(self, params: Tensor, inputs: Tensor) -> Iterator[Tensor]:
         named, signal = self.layout.unpack(params), inputs
