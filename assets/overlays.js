@@ -36,7 +36,7 @@ function line(ctx, colour, width, dash = []) {
 }
 
 export const overlays = {
-  /** Draws everything that was asked for at the present step, on the contour map. */
+  /** Draws everything that was asked for at the present step. */
   drawOverlays(ctx) {
     const { packet } = this;
     if (packet.basins) this.drawBasins(ctx);
@@ -46,7 +46,7 @@ export const overlays = {
       if (this.outside(run, i)) return;
       const at = this.geometry.place(run.u[i], run.v[i]);
       const values = (name) => around[name]?.map((block) => block[i]);
-      if (around.stability) this.drawRegion(ctx, run, around.stability[0][i]);
+      if (around.stability && packet.mode === 'contour') this.drawRegion(ctx, run, around.stability[0][i]);
       if (around.curvature) this.drawEllipse(ctx, at, root(...values('curvature'), true), run.color, []);
       if (around.response) this.drawEllipse(ctx, at, root(...values('response'), false), run.color, [2, 5]);
       if (around.step) this.drawArrow(ctx, at, values('step'), run.color, 0, -1);
@@ -54,10 +54,13 @@ export const overlays = {
     });
   },
 
-  /** @returns {number[]} a vector of the field's units in pixels */
+  /** @returns {number[]} a vector of the field's units in pixels; on the sheet it lies level, at any height */
   inPixels([dx, dy]) {
-    const { box } = this.geometry, { x, y } = this.field;
-    return [(dx * box.w) / (x[1] - x[0]), (-dy * box.h) / (y[1] - y[0])];
+    const { box, view } = this.geometry, { x, y } = this.field;
+    const u = dx / (x[1] - x[0]), v = dy / (y[1] - y[0]);
+    if (box) return [u * box.w, -v * box.h];
+    const [x0, y0] = view.put(0, 0, 0), [x1, y1] = view.put(u, v, 0);
+    return [x1 - x0, y1 - y0];
   },
 
   /** Draws an arrow from a point, of a fixed length or, for 0, of its own; `way` -1 lets it end there. */

@@ -285,7 +285,7 @@ class View {
     ctx.clip();
     this.drawPaths(ctx);
     if (!surface) for (const run of packet.runs) this.drawDots(ctx, run);
-    if (!surface) this.drawOverlays(ctx);
+    this.drawOverlays(ctx);
     this.drawMarks(ctx);
     this.drawStart(ctx);
     packet.runs.forEach((run, k) => this.drawMarker(ctx, run, k));

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -20,10 +19,10 @@ from pages._components import Part
 from pages._controls import begin, machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
 from ravine import Experiment
-from ravine.basins import NAMED, Basins, basins
+from ravine.around import AROUND
+from ravine.basins import NAMED, Basins, asked
 from ravine.experiment import offered
 from ravine.picture import BASIN_COLORS, colors_of, descend_view, number, surface_field
-from ravine.surroundings import ASPECTS
 
 VIEW = "descend"
 _OFF = "Off"
@@ -144,8 +143,11 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
         said = predict.told(result)
     with picture:
         canvas = st.container()  # drawn last, above what says how
-        wanted, found = ((), None) if hidden else extras(experiment)
-        packet = descend_view(result, field, only_start=hidden, wanted=wanted, basins=found)
+        found = None
+        if not hidden:
+            experiment, found = extras(experiment)
+            result = dataclasses.replace(result, experiment=experiment)
+        packet = descend_view(result, field, only_start=hidden, wanted=experiment.around, basins=found)
         with canvas:
             drawn = components.canvas(f"{VIEW} canvas", packet, on_start_change=_clicked)
         reproduced(result)
@@ -168,24 +170,29 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
     show(VIEW, experiment)
 
 
-def extras(experiment: Experiment) -> tuple[Sequence[str], Basins | None]:
-    """What to draw around the present step, and the basins of one of the runs."""
+def extras(experiment: Experiment) -> tuple[Experiment, Basins | None]:
+    """The experiment with what to draw around the present step, and the basins of one of its runs."""
     if not visible("around"):
-        return (), None
+        return experiment, asked(experiment)
     left, right = st.columns([2.4, 1], gap="medium")
-    meanings = "; ".join(f"**{name}**: {text}" for name, text in ASPECTS.items())
-    wanted = left.pills(
-        "Around the present step", list(ASPECTS), selection_mode="multi", key=f"{VIEW} around", format_func=str.capitalize,
-        help=f"Seen from above only. {meanings}. Arrows of the gradient and ellipses show a direction or a shape, not a size.",
+    key, names = f"{VIEW}.basins", [one.title for one in experiment.optimizers]
+    meanings = "; ".join(f"**{name}**: {text}" for name, text in AROUND.items())
+    around = left.pills(
+        "Around the present step", list(AROUND), selection_mode="multi", default=begin(f"{VIEW}.around", list(experiment.around)),
+        key=f"{VIEW}.around", format_func=str.capitalize,
+        help=f"{meanings}; seen from above only. Arrows of the gradient and ellipses show a direction or a shape, not a size.",
     )  # fmt: skip
-    titles = [f"{place}. {one.title}" for place, one in enumerate(experiment.optimizers, start=1)]
+    if begin(key, experiment.basins) > len(names):
+        st.session_state[key] = 0  # the run that it was about is gone
     chosen = right.selectbox(
-        "Basins of attraction", [_OFF, *titles], key=f"{VIEW} basins",
+        "Basins of attraction", range(len(names) + 1), st.session_state[key], key=key,
+        format_func=lambda place: f"{place}. {names[place - 1]}" if place else _OFF,
         help="Runs one rule from a hundred starts; color and shape say where each ends, a cross that it diverges.",
     )  # fmt: skip
-    if chosen not in titles:
-        return wanted, None
-    found = basins(experiment, experiment.optimizers[titles.index(chosen)])
+    experiment = dataclasses.replace(experiment, around=tuple(around), basins=chosen)
+    found = asked(experiment)
+    if found is None:
+        return experiment, None
     said = [
         f'<span style="color:{BASIN_COLORS[group]}">■</span> {count} end '
         + (f"near ({number(float(x))}, {number(float(y))})" if group < NAMED else "at further places")
@@ -193,7 +200,7 @@ def extras(experiment: Experiment) -> tuple[Sequence[str], Basins | None]:
     ]
     died = int((found.group < 0).sum())
     right.markdown("<br>".join(said + ([f"× {died} diverge"] if died else [])), unsafe_allow_html=True)
-    return wanted, found
+    return experiment, found
 
 
 def card_colors(experiment: Experiment) -> str:

@@ -31,6 +31,13 @@ class Basins:
         return [(one, int((self.group == one).sum()), self.ends[self.group == one].mean(0)) for one in groups]
 
 
+def asked(experiment: Experiment) -> Basins | None:
+    """The basins that an experiment asks for, if it asks for those of a run that it has."""
+    if not 1 <= experiment.basins <= len(experiment.optimizers):
+        return None
+    return basins(experiment, experiment.optimizers[experiment.basins - 1])
+
+
 def basins(experiment: Experiment, stepper: Stepper) -> Basins:
     """Every start of a grid over the window runs as far as the experiment does."""
     surface = experiment.landscape

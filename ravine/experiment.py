@@ -26,6 +26,7 @@ from landscapes.setting import Declared, Numbers
 from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers, swept
 from optimizers.curves import PLACES
 from ravine import frame, overlay
+from ravine.around import AROUND
 from ravine.axis import Axis, AxisSetting, fitted
 from ravine.limits import LIMITS
 from ravine.own import elsewhere
@@ -186,6 +187,16 @@ class Experiment(Declared):
         help="What counts as equal cost: steps, or evaluations of the loss, its gradient or a Hessian-vector product.",
     )
     mode: str = setting("contour", choices=MODES, label="View", help="Seen from above, or in three dimensions.")
+    around: tuple[str, ...] = setting(
+        (), choices=tuple(AROUND), label="Around the present step", help="What is drawn around the step that is shown."
+    )
+    basins: int = setting(
+        0,
+        0,
+        9,
+        label="Basins of attraction",
+        help="The run whose rule starts from a grid of a hundred points; 0 is none.",
+    )
     over_x: Axis = field(
         default=_STEP_SIZES, metadata={"setting": AxisSetting(_STEP_SIZES, help="What a sweep goes over.")}
     )
@@ -647,7 +658,7 @@ _RUN = ("steps", "seed", "dtype", "device")
 _TRAINING = (*_RUN, "every", "batch_size", "sampling")
 _OVERLAID = ("vary", "across", "probes", "eigenvalues", "flow")
 VIEWS: dict[str, View] = {
-    "descend": View("", _RUN, ("mode", "axis"), LIMITS.optimizers, _is_surface, _descend),
+    "descend": View("", _RUN, ("mode", "axis", "around", "basins"), LIMITS.optimizers, _is_surface, _descend),
     "edge": View(
         "edge",
         (*_TRAINING, *_OVERLAID),

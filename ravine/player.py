@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from landscapes import Surface
+from ravine.basins import asked
 from ravine.picture import descend_view, map_field, slice_view, surface_field
 from ravine.result import Result
 
@@ -47,10 +48,10 @@ draw({{ data: bytes('{view}'), parentElement: document.getElementById('picture')
 
 def plays(result: Result) -> bool:
     """Is the picture of this result one that the canvas draws?"""
-    asked = result.experiment
-    if asked.view == "slice":
-        return result.plane is not None and asked.drawing == "map" and not result.beside
-    return asked.view == "descend" and isinstance(asked.landscape, Surface)
+    experiment = result.experiment
+    if experiment.view == "slice":
+        return result.plane is not None and experiment.drawing == "map" and not result.beside
+    return experiment.view == "descend" and isinstance(experiment.landscape, Surface)
 
 
 def player(result: Result, title: str = "") -> str:
@@ -63,7 +64,7 @@ def player(result: Result, title: str = "") -> str:
     else:
         assert isinstance(result.experiment.landscape, Surface)
         identity, field = surface_field(result.experiment.landscape)
-        view = descend_view(result, identity)
+        view = descend_view(result, identity, wanted=result.experiment.around, basins=asked(result.experiment))
     return _PAGE.format(
         title=html.escape(title or result.experiment.landscape.label),
         style=(ASSETS / "room.css").read_text("utf-8"),

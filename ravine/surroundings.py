@@ -15,19 +15,12 @@ from torch import Tensor
 from landscapes import Landscape, Surface
 from optimizers import Evaluation, Oracle, Stepper, iterate, planned
 from optimizers.stepper import State
+from ravine.around import AROUND
 from ravine.engine import one_thread
 from ravine.experiment import DTYPES, Experiment
 from ravine.result import Result
 from ravine.stability import until_the_end
 
-# What can be asked for, and what it means, in the order of the menu.
-ASPECTS = {
-    "gradient": "the direction of steepest descent",
-    "step": "the last step, which is what momentum carries on",
-    "response": "how the next step answers to a gradient from each side: a circle, unless the rule preconditions",
-    "curvature": "a level line of the local quadratic, in absolute curvatures: long where the loss is flat",
-    "stability": "where the largest curvature stays below the rule's threshold",
-}
 WIDTHS = {"gradient": 2, "step": 2, "response": 3, "curvature": 3, "stability": 1}  # numbers a step
 GRID = 61  # points per axis of the largest curvature
 _RESPONSES = 250  # steps at which the response is measured, at most
@@ -36,9 +29,9 @@ _NUDGE = 1e-4  # of the gradient's length, for the response
 
 def surroundings(result: Result, wanted: Collection[str]) -> dict[str, Tensor]:
     """The wanted aspects, each (R, N, width), for N runs at R recorded steps. Raises ValueError for an unknown one."""
-    unknown = [name for name in wanted if name not in ASPECTS]
+    unknown = [name for name in wanted if name not in AROUND]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is unknown: it must be one of {', '.join(ASPECTS)}.")
+        raise ValueError(f"{unknown[0]!r} is unknown: it must be one of {', '.join(AROUND)}.")
     experiment, path = result.experiment, result.trajectory
     surface, points = experiment.landscape, path.params
     found: dict[str, Tensor] = {}
@@ -57,7 +50,7 @@ def surroundings(result: Result, wanted: Collection[str]) -> dict[str, Tensor]:
             for one in limits
         ]
         found["stability"] = torch.stack(rows, dim=1).unsqueeze(-1)
-    return {name: found[name] for name in ASPECTS if name in wanted}
+    return {name: found[name] for name in AROUND if name in wanted}
 
 
 def hessian(landscape: Landscape, points: Tensor) -> Tensor:

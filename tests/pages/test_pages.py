@@ -577,10 +577,16 @@ def test_surroundings_and_basins_are_sent_when_asked_for():
     assert header["overlays"] == []
     assert "basins" not in header
     plain = len(floats)
-    app.button_group(key="descend around").set_value(["curvature", "stability"]).run()
-    app.selectbox(key="descend basins").set_value("2. Adam").run()
+    app.button_group(key="descend.around").set_value(["curvature", "stability"]).run()
+    app.selectbox(key="descend.basins").set_value(2).run()
     sound(app)
     header, floats = packet(component(app, "descend canvas").bytes)
     assert header["overlays"] == ["curvature", "stability"]
     assert len(floats) == plain + 2 * (3 + 1) * header["rows"] + header["sharpness"] ** 2
     assert len(header["basins"]) == 100
+    # They are part of the link, and of no number.
+    link = app.query_params
+    assert (link["around"], link["basins"]) == ("curvature,stability", "2")
+    again = visit("descend", link)
+    assert packet(component(again, "descend canvas").bytes)[0]["overlays"] == header["overlays"]
+    assert shown(again, "descend").key == experiment.key

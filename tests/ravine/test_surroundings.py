@@ -8,14 +8,15 @@ import torch
 from landscapes import LANDSCAPES, Formula
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, composed
 from ravine import Experiment, compute
+from ravine.around import AROUND
 from ravine.picture import descend_view
-from ravine.surroundings import ASPECTS, GRID, largest_curvature, surroundings
+from ravine.surroundings import GRID, largest_curvature, surroundings
 from tests.ravine.test_picture import single, unpack
 
 TEXT = "x^4 - 2*x^2*y + 3*y^2 + x"
 
 
-def around(*rules, wanted=tuple(ASPECTS), **changes):
+def around(*rules, wanted=tuple(AROUND), **changes):
     values = {"landscape": Formula(TEXT), "optimizers": rules, "start": (0.7, -0.4), "steps": 12}
     result = compute(Experiment(**(values | changes)))
     return result, surroundings(result, wanted)
