@@ -23,6 +23,7 @@ from optimizers.wrappers import composed, layers
 
 COORDINATES = ("start_x", "start_y")  # of the start, on a landscape of two parameters
 _APART = {"seed": Integer(0, low=0), "batch_size": Integer(1, low=1)}  # values of these cannot share a batch
+_SCHEDULE = "schedule."  # before the settings of a schedule, each value of which makes factors of its own
 _SHARPNESS_TOLERANCE = 1e-3  # residual; the error of the eigenvalue is of the order of its square
 
 
@@ -47,21 +48,22 @@ def sweep(
     start: Tensor | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    sampling: str = "epochs",
     sharpness: bool = False,
     executor: Executor | None = None,
 ) -> Sweep:
     """Run `optimizer` for `steps` steps at every combination of the values in `over`.
 
     `over` maps names to values (n,): numeric hyper-parameters, as {"lr": lrs, "momentum": momenta}, which replace those
-    of `optimizer`, those of its wrappers as {"clip_norm.c": ...}; "seed" and "batch_size"; "start" with points (n, dim), or
-    "start_x" and "start_y" on a surface. All runs begin at start (dim,), by default the landscape's own, and where seeds
+    of `optimizer`, those of its wrappers as {"clip_norm.c": ...}, of its schedule as {"schedule.warmup": ...};
+    "seed" and "batch_size"; "start" with points (n, dim), or "start_x" and "start_y" on a surface. All runs begin at start (dim,), by default the landscape's own, and where seeds
     are swept at the landscape's start of each seed. Chunks of the grid go to `executor` where one is given; each keeps a
     few numbers per run, however many steps there are. Raises ValueError or TypeError for a name that cannot be swept,
     values that are not a list of allowed numbers, a start of another shape, and steps below 1.
     """
     *_, table = sweeping(
         landscape, optimizer, over, steps,
-        start=start, seed=seed, batch_size=batch_size, sharpness=sharpness, executor=executor,
+        start=start, seed=seed, batch_size=batch_size, sampling=sampling, sharpness=sharpness, executor=executor,
     )  # fmt: skip
     return table
 
@@ -75,6 +77,7 @@ def sweeping(
     start: Tensor | Callable[[int], Tensor] | None = None,
     seed: int = 0,
     batch_size: int | None = None,
+    sampling: str = "epochs",
     sharpness: bool = False,
     executor: Executor | None = None,
     shelf: Shelf | None = None,
@@ -95,10 +98,10 @@ def sweeping(
     )
     work, cells = {}, {}
     for number, (own, values) in enumerate(_chunks(axes, landscape.chunk(first))):
-        apart: dict[str, Any] = {"seed": seed, "batch_size": batch_size}
-        apart |= {name: int(values.pop(name)[0]) for name in _APART if name in axes}
-        rule, point = with_values(optimizer, values), _begun(begin(apart["seed"]), values)
-        work[number] = landscape, rule, point, steps, apart["seed"], apart["batch_size"], sharpness
+        given: dict[str, Any] = {"seed": seed, "batch_size": batch_size} | values
+        given |= {name: row[0].item() for name, row in values.items() if _is_apart(name)}
+        rule, point = with_values(optimizer, given), _begun(begin(given["seed"]), values)
+        work[number] = landscape, rule, point, steps, given["seed"], given["batch_size"], sampling, sharpness
         cells[number] = own
     for number, piece in pieces(_ended, work, executor=executor, shelf=shelf):
         table = _filled(table, cells[number], piece)
@@ -107,11 +110,14 @@ def sweeping(
 
 def swept(landscape: Landscape, optimizer: Stepper) -> dict[str, Setting]:
     """What a sweep of this rule on this landscape can go over with one number a run: its name and its declaration."""
-    rule, _, wrappers = layers(optimizer)
+    rule, schedule, wrappers = layers(optimizer)
     known: dict[str, Setting] = {name: one for name, one in settings(rule).items() if isinstance(one, Number)}
     for wrapper in wrappers:
         own = settings(wrapper).items()
         known |= {f"{wrapper.name}.{name}": one for name, one in own if isinstance(one, Number)}
+    if schedule is not None:
+        own = settings(schedule).items()
+        known |= {f"{_SCHEDULE}{name}": one for name, one in own if isinstance(one, (Number, Integer))}
     if landscape.dim == 2:
         known |= {name: Number(0.0, low=-1e6, high=1e6) for name in COORDINATES}
     known["seed"] = _APART["seed"]
@@ -128,7 +134,12 @@ def with_values(optimizer: Stepper, values: Mapping[str, Any]) -> Stepper:
         return {name: values[prefix + name] for name in settings(one) if prefix + name in values}
 
     around = [partial(type(one), **{**one.values(), **own(f"{one.name}.", one)}) for one in wrappers]
-    return composed(dataclasses.replace(rule, **own("", rule)), schedule, around)
+    planned = None if schedule is None else dataclasses.replace(schedule, **own(_SCHEDULE, schedule))
+    return composed(dataclasses.replace(rule, **own("", rule)), planned, around)
+
+
+def _is_apart(name: str) -> bool:
+    return name in _APART or name.startswith(_SCHEDULE)
 
 
 def _starts(
@@ -164,6 +175,8 @@ def _axes(landscape: Landscape, optimizer: Stepper, over: Mapping[str, Any], sta
             raise ValueError(f"{name!r} cannot be swept with {optimizer.title}: it must be one of {names}.")
         one = known.get(name)
         to: dict[str, Any] = {} if isinstance(one, Integer) else {"dtype": start.dtype, "device": start.device}
+        if not isinstance(one, Integer) and _is_apart(name):
+            to = {"dtype": torch.float64}  # a number of each run's own, which a single run has in full
         try:
             axis = torch.as_tensor(values, **to)
         except (TypeError, ValueError, RuntimeError):
@@ -188,7 +201,7 @@ def _chunks(axes: Mapping[str, Tensor], size: int) -> Iterator[tuple[Tensor, dic
     shape = [len(values) for values in axes.values()]
     cells = torch.arange(math.prod(shape)).reshape(shape)
     kept: list[list[int | slice]] = [
-        [*range(n)] if name in _APART else [slice(None)] for name, n in zip(axes, shape, strict=True)
+        [*range(n)] if _is_apart(name) else [slice(None)] for name, n in zip(axes, shape, strict=True)
     ]
     for apart in itertools.product(*kept):
         runs = cells[apart].flatten()
@@ -211,11 +224,18 @@ def _begun(start: Tensor, values: Mapping[str, Tensor]) -> Tensor:
 
 
 def _ended(
-    landscape: Landscape, rule: Stepper, start: Tensor, steps: int, seed: int, batch_size: int | None, sharp: bool
+    landscape: Landscape,
+    rule: Stepper,
+    start: Tensor,
+    steps: int,
+    seed: int,
+    batch_size: int | None,
+    sampling: str,
+    sharp: bool,
 ) -> Piece:
     """Final loss, best loss, step of divergence and, if asked for, sharpness of the runs of a chunk, each (runs,)."""
     last, final, best, diverged_at = ends(
-        landscape, [rule.planned(steps, no_rehearsal)], start, steps, seed, batch_size
+        landscape, [rule.planned(steps, no_rehearsal)], start, steps, seed, batch_size, sampling
     )
     found = [final[0], best[0], diverged_at[0]]
     if sharp:
@@ -231,11 +251,13 @@ def ends(
     steps: int,
     seed: int,
     batch_size: int | None = None,
+    sampling: str = "epochs",
 ) -> tuple[Iterate, Tensor, Tensor, Tensor]:
     """Where N rules stand after the last step; final loss, best loss and step of divergence, each (N, runs)."""
     best = torch.tensor(math.inf).to(start)
     lived = torch.tensor(-1.0, device=start.device)  # the last step at which each run was alive
-    for now in itertools.islice(iterate(landscape, rules, start, seed=seed, batch_size=batch_size), steps + 1):
+    states = iterate(landscape, rules, start, seed=seed, batch_size=batch_size, sampling=sampling)
+    for now in itertools.islice(states, steps + 1):
         # A run that has died holds NaN in `poison`. Replacing NaN is vectorized; masks would take three times as long.
         best = torch.minimum(best, (now.loss + now.poison).nan_to_num_(math.inf, math.inf, -math.inf))
         lived = torch.maximum(lived, (now.poison.float() + now.step).nan_to_num_(-1.0))

@@ -15,19 +15,19 @@ from pages._components import Part
 from pages._controls import begin, intro, machine_controls, own_controls, renew, renewed, section, settings_of, visible
 from pages._link import download, opened, share, show
 from pages._live import live
+from pages._network import batch_controls
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from ravine import Experiment, Result
 from ravine.axis import Axis, check_axis, fitted
 from ravine.experiment import OUTCOMES, offered
 from ravine.limits import LIMITS
 from ravine.picture import number
-from ravine.sweeps import cell, closer, natural, nearest, refitted
+from ravine.sweeps import SIZES, cell, closer, finer, natural, nearest, refitted
 from ravine.words import plain
 
 VIEW = "sweep"
 NONE = "nothing"
 SIDES = {"over_x": "Left to right", "over_y": "Bottom to top"}
-SIZES = (8, 16, 32, 64, 128, 256, 512)
 HISTORY = f"{VIEW}.history"  # of ranges, for the way back out
 POINT = f"{VIEW}.point"  # clicked last: name -> value
 
@@ -58,7 +58,8 @@ def sidebar(experiment: Experiment) -> Experiment:
         with st.expander("Settings of the rule", icon=":material/tune:"):
             values, extras = rule_settings(slot, rule), around(slot, before)
     stepper = built(rule, values | {"lr": lr}, extras, before)
-    own = own_controls(experiment, ("steps", "measure")) | machine_controls(experiment)
+    own = own_controls(experiment, ("steps", "measure")) | batch_controls(experiment, landscape)
+    own |= machine_controls(experiment)
     if not own["measure"] and experiment.outcome == "sharpness":
         own["outcome"] = OUTCOMES[0]
     try:
@@ -106,9 +107,8 @@ def axis_controls(slot: str, axis: Axis | None, experiment: Experiment) -> Axis 
         at = renewed(f"{key} {what}")
         ends.append(column.text_input(what.capitalize(), begin(at, repr(end)), key=at))
     sizes = sorted({one for one in SIZES if one <= LIMITS.axis} | {axis.points})
-    points = columns[2].selectbox(
-        "Points", sizes, sizes.index(begin(f"{key} points", axis.points)), key=f"{key} points"
-    )
+    at = renewed(f"{key} points")
+    points = columns[2].selectbox("Points", sizes, sizes.index(begin(at, axis.points)), key=at)
     log = columns[3].toggle(
         "Log", begin(f"{key} log", axis.log), key=f"{key} log", help="Even ratios in place of even distances."
     )
@@ -147,6 +147,7 @@ def _set(axes: dict[str, Axis]) -> None:
     for slot, axis in axes.items():
         renew(f"{VIEW}.{slot} from", repr(axis.low))
         renew(f"{VIEW}.{slot} to", repr(axis.high))
+        renew(f"{VIEW}.{slot} points", axis.points)
     st.rerun()
 
 
@@ -163,11 +164,21 @@ def _zoomed(experiment: Experiment) -> None:
     try:
         for axis in new.values():
             check_axis(axis)
+        if isinstance(experiment.landscape, Surface):  # fast enough for each look to show more; see Experiment.coarser
+            new = _by_slot(finer(_over(experiment, new))) or new
     except ValueError as refusal:
         st.toast(str(refusal), icon=":material/error:")
         return
     st.session_state.setdefault(HISTORY, []).append(old)
     _set(new)
+
+
+def _over(experiment: Experiment, axes: dict[str, Axis]) -> Experiment:
+    return dataclasses.replace(experiment, over_x=axes["over_x"], over_y=axes.get("over_y"))
+
+
+def _by_slot(experiment: Experiment | None) -> dict[str, Axis]:
+    return {} if experiment is None else dict(zip(SIDES, experiment.axes, strict=False))
 
 
 def _back() -> None:
@@ -194,15 +205,21 @@ def draw(result: Result) -> list[Part]:
         on_point_change=lambda: _clicked(result.experiment),
     )
     point = st.session_state.get(POINT)
-    columns = st.columns([4, 1, 1], vertical_alignment="center")
+    columns = st.columns([3.4, 1.3, 1, 1], vertical_alignment="center")
     with columns[0]:
         if point and set(point) == {axis.name for axis in result.experiment.axes}:
             _open(result.experiment, point)
         else:
             st.caption("Drag a box to look closer: each look is computed afresh. Click a point to open its run.")
+    more = finer(result.experiment) if result.complete else None
+    if more is not None:
+        sizes = " × ".join(str(axis.points) for axis in more.axes)
+        columns[1].button(
+            f"Finer: {sizes}", icon=":material/grid_on:", key=f"{VIEW} finer", on_click=_set, args=(_by_slot(more),)
+        )
     if st.session_state.get(HISTORY):
-        columns[1].button("Zoom out", icon=":material/zoom_out:", key=f"{VIEW} back", on_click=_back)
-    with columns[2]:
+        columns[2].button("Zoom out", icon=":material/zoom_out:", key=f"{VIEW} back", on_click=_back)
+    with columns[3]:
         download(result)
     return [part]
 

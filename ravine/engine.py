@@ -309,6 +309,8 @@ def _sweep(experiment: Experiment, store: Store | None, executor: Executor | Non
             experiment.steps,
             start=start,
             seed=experiment.seed,
+            batch_size=experiment.batch_size or None,
+            sampling=experiment.sampling,
             sharpness=experiment.measure,
             executor=executor,
             shelf=store.shelf(experiment) if store is not None else None,

@@ -256,6 +256,10 @@ class Experiment(Declared):
             raise ValueError(f"Both axes sweep {names[0]}: choose two different ones.")
         if self.outcome == "sharpness" and not self.measure:
             raise ValueError("outcome = sharpness is not allowed: the sharpness is not measured unless measure = true.")
+        schedule = layers(self.optimizers[0])[1]
+        if schedule is not None and schedule.rehearses:
+            raise ValueError(f"A sweep makes no rehearsals, and the schedule {schedule.label} needs one: take another.")
+        _check_batch_size(self.landscape, self.batch_size)
         runs = math.prod(axis.points for axis in self.axes)
         surface = isinstance(self.landscape, Surface)
         work, most = (
@@ -287,12 +291,7 @@ class Experiment(Declared):
                     f"This asks for {count:,} evaluations of {dim:,} parameters; their product may be at most "
                     f"{LIMITS.work:,} here. Choose fewer steps, fewer points or a smaller network."
                 )
-            samples = run.landscape.samples
-            if run.batch_size > (samples or 0):
-                allowed = "0: it is not a mean over samples" if samples is None else f"at most {samples}, its samples"
-                raise ValueError(
-                    f"batch_size = {run.batch_size} is not allowed for {run.landscape.name}: it must be {allowed}."
-                )
+            _check_batch_size(run.landscape, run.batch_size)
 
     @cached_property
     def runs(self) -> tuple[overlay.Run, ...]:
@@ -383,6 +382,13 @@ class Experiment(Declared):
     def default(cls, view: str = "descend") -> Experiment:
         """What a view shows before anything was chosen."""
         return VIEWS[view].default()
+
+
+def _check_batch_size(landscape: Landscape, batch_size: int) -> None:
+    samples = landscape.samples
+    if batch_size > (samples or 0):
+        allowed = "0: it is not a mean over samples" if samples is None else f"at most {samples}, its samples"
+        raise ValueError(f"batch_size = {batch_size} is not allowed for {landscape.name}: it must be {allowed}.")
 
 
 def offered(view: str) -> list[str]:
@@ -693,7 +699,14 @@ VIEWS: dict[str, View] = {
         lambda kind: not _is_surface(kind),
         _slice,
     ),
-    "sweep": View("sweep", (*_RUN, "over_x", "over_y", "measure"), ("outcome",), 1, lambda kind: True, _sweep),
+    "sweep": View(
+        "sweep",
+        (*_RUN, "batch_size", "sampling", "over_x", "over_y", "measure"),
+        ("outcome",),
+        1,
+        lambda kind: True,
+        _sweep,
+    ),
     "stepsize": View("stepsize", (*_RUN, "batch_size", "sampling", "at"), (), 1, lambda kind: True, _stepsize),
 }
 

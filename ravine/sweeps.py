@@ -14,6 +14,7 @@ from ravine.axis import Axis
 from ravine.experiment import VIEWS, Experiment
 from ravine.limits import LIMITS
 
+SIZES = (8, 16, 32, 64, 128, 256, 512)  # points along an axis that the menu offers
 _NETWORK_POINTS = 16  # along each axis, before the visitor asks for more
 
 
@@ -52,9 +53,11 @@ def refitted(experiment: Experiment, landscape: Landscape, optimizer: Stepper) -
         x = dataclasses.replace(x, points=max(2, x.points // 2))
         y = None if y is None else dataclasses.replace(y, points=max(2, y.points // 2))
     start = experiment.start if same else None
+    batch_size = min(experiment.batch_size, landscape.samples or 0)
     return dataclasses.replace(
-        experiment, landscape=landscape, optimizers=(optimizer,), over_x=x, over_y=y, start=start
-    )
+        experiment, landscape=landscape, optimizers=(optimizer,), over_x=x, over_y=y, start=start,
+        batch_size=batch_size,
+    )  # fmt: skip
 
 
 def closer(axis: Axis, low: float, high: float) -> Axis:
@@ -65,6 +68,24 @@ def closer(axis: Axis, low: float, high: float) -> Axis:
     digits = min(17, 3 + max(0, math.ceil(-math.log10(width)))) if width > 0 else 17
     low, high = (float(f"{end:.{digits}g}") for end in (low, high))
     return dataclasses.replace(axis, low=low, high=high)
+
+
+def finer(experiment: Experiment) -> Experiment | None:
+    """The same ranges at the next size along each axis that has more to tell; None where no more may be asked for."""
+
+    def more(axis: Axis) -> Axis:
+        most = LIMITS.axis
+        if isinstance(known[axis.name], Integer):  # between two whole numbers there is nothing
+            most = min(most, round(axis.high) - round(axis.low) + 1)
+        return dataclasses.replace(axis, points=next((one for one in SIZES if axis.points < one <= most), axis.points))
+
+    known = swept(experiment.landscape, experiment.optimizers[0])
+    y = experiment.over_y
+    try:
+        found = dataclasses.replace(experiment, over_x=more(experiment.over_x), over_y=None if y is None else more(y))
+    except ValueError:
+        return None
+    return None if found == experiment else found
 
 
 def nearest(axis: Axis, one: Setting, value: float) -> float:

@@ -1,5 +1,6 @@
 """A sweep is what single runs at each of its points would have said."""
 
+import dataclasses
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
@@ -128,6 +129,26 @@ def test_the_numbers_of_wrappers_and_rules_under_a_schedule():
         alone = run(ROSENBROCK, Scheduled(inner=inner, schedule=rule.schedule), steps=12)
         torch.testing.assert_close(table.final_loss[i, j], alone.loss[-1])
     assert table.final_loss.unique().numel() == 4
+
+
+def test_the_settings_of_a_schedule_are_axes():
+    rule = Scheduled(inner=HEAVY_BALL(lr=1e-2), schedule=SCHEDULES["step"](period=5))
+    warmups, lrs = [0, 7], [1e-4, 1e-3]
+    shares = [0.1, 0.7]
+    name = next(name for name, one in settings(rule.schedule).items() if isinstance(one, Number))
+    table = sweep(ROSENBROCK, rule, {"schedule.warmup": warmups, "lr": lrs, f"schedule.{name}": shares}, steps=12)
+    for i, j, k in itertools.product(range(2), range(2), range(2)):
+        schedule = dataclasses.replace(rule.schedule, warmup=warmups[i], **{name: shares[k]})
+        alone = run(ROSENBROCK, Scheduled(inner=HEAVY_BALL(lr=lrs[j]), schedule=schedule), steps=12)
+        torch.testing.assert_close(table.final_loss[i, j, k], alone.loss[-1])
+    assert table.final_loss.unique().numel() == 8
+
+
+def test_batches_drawn_with_replacement():
+    rule = OPTIMIZERS["gd"](lr=0.1)
+    table = sweep(NETWORK, rule, {"lr": [0.1]}, steps=6, batch_size=4, sampling="replacement")
+    alone = run(NETWORK, rule, steps=6, batch_size=4, sampling="replacement")
+    torch.testing.assert_close(table.final_loss[0], NETWORK.loss(alone.final))
 
 
 class Shelf(dict):
