@@ -205,7 +205,7 @@ def draw(result: Result) -> list[Part]:
         on_point_change=lambda: _clicked(result.experiment),
     )
     point = st.session_state.get(POINT)
-    columns = st.columns([3.4, 1.3, 1, 1], vertical_alignment="center")
+    columns = st.columns([2.2, 1.7, 1.4, 1.2], vertical_alignment="center")
     with columns[0]:
         if point and set(point) == {axis.name for axis in result.experiment.axes}:
             _open(result.experiment, point)
@@ -215,10 +215,11 @@ def draw(result: Result) -> list[Part]:
     if more is not None:
         sizes = " × ".join(str(axis.points) for axis in more.axes)
         columns[1].button(
-            f"Finer: {sizes}", icon=":material/grid_on:", key=f"{VIEW} finer", on_click=_set, args=(_by_slot(more),)
-        )
+            f"Finer: {sizes}", icon=":material/grid_on:", key=f"{VIEW} finer", on_click=_set, args=(_by_slot(more),),
+            width="stretch",
+        )  # fmt: skip
     if st.session_state.get(HISTORY):
-        columns[2].button("Zoom out", icon=":material/zoom_out:", key=f"{VIEW} back", on_click=_back)
+        columns[2].button("Zoom out", icon=":material/zoom_out:", key=f"{VIEW} back", on_click=_back, width="stretch")
     with columns[3]:
         download(result)
     return [part]
