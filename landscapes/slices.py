@@ -74,6 +74,10 @@ def slice_2d(
     (see `directions.normalize`); a tensor that is to be taken as it is needs normalize="none". The middle of an odd grid
     is the centre itself. `window` ((low, high), (low, high)) in place of `span` need not be symmetric.
 
+    Batch normalization is as in training at every point: it takes the statistics of the samples that the loss is over, those
+    of the test set for a test loss. A module in eval mode keeps its stored averages, which no direction moves. Scales and
+    shifts of normalization stay where they are, with the biases, unless `ignore_biases` is False.
+
     `quantity` is one of QUANTITIES; its values stand in `Plane.loss`. Without a `tolerance` every point is computed. With
     one, a polynomial through far fewer points gives the others as soon as its error, estimated from points held out, is at
     most `tolerance` times the range of the values (with `log`, of their logarithms); where that is not reached, every point

@@ -114,6 +114,23 @@ def test_the_barrier_falls_when_hidden_units_are_renumbered(solutions):
     assert line(land, first, shuffled(land, second), 11).barrier > 0.7 * before.barrier
 
 
+def test_the_line_between_convolutional_networks_is_flat_once_their_channels_are_matched():
+    land = LANDSCAPES["cnn"](subset=200, channels=(6, 8), gain=2**0.5)
+    first = run(land, OPTIMIZERS["adam"](lr=0.02), land.start(dtype=torch.float32)[0], 60).final
+    named = {name: tensor.clone() for name, tensor in land.layout.unpack(first).items()}
+    inner, outer = (torch.randperm(width, generator=torch.Generator().manual_seed(width)) for width in land.channels)
+    named["W1"], named["b1"] = named["W1"][inner], named["b1"][inner]
+    named["W2"], named["b2"] = named["W2"][outer][:, inner], named["b2"][outer]
+    named["W3"] = named["W3"].view(10, 8, -1)[:, outer].flatten(1)
+    other = land.layout.pack(named)  # the same function, and so as good a solution
+    before, after = line(land, first, other, 9), line(land, first, aligned(land, other, first), 9)
+    assert before.loss[[0, -1]].max() < 0.3  # it has learned
+    assert before.barrier > 0.3
+    assert before.accuracy.min() < 0.8
+    assert after.barrier == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(after.accuracy, before.accuracy[:1].expand(9))
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [

@@ -8,9 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscapes import LANDSCAPES, MLP, Layout, slice_2d, slicing
 from landscapes.directions import NORMALIZATIONS, normalize, random_directions
+from landscapes.networks import network
 from optimizers import OPTIMIZERS, run
 
 NETWORK = MLP(data="chebyshev", hidden=(5, 4), objective="squared")
@@ -376,6 +379,80 @@ def test_the_size_of_a_chunk_changes_rounding_alone(networks, activation):
         torch.testing.assert_close(
             torch.cat([evaluate(part) for part in points.split(size)]), whole, rtol=1e-14, atol=0
         )
+
+
+CHUNKED = {
+    "a kernel": MLP(hidden=(64, 64), subset=400),
+    "batches": MLP(hidden=(16,), subset=120),
+    "convolutions": LANDSCAPES["cnn"](subset=200, channels=(4, 6)),
+    "batches of convolutions": LANDSCAPES["cnn"](subset=30, channels=(4, 6), norm="layer"),
+    "batch norm": LANDSCAPES["residual_mlp"](width=16, subset=60, norm="batch"),
+}
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_every_chunk_size_gives_the_same_values(name, monkeypatch):
+    land = CHUNKED[name]
+    whole = slice_2d(land, point(land), points=5).loss
+    for share in (4, 64):
+        monkeypatch.setattr(network, "_CACHE_BYTES", (2 << 20) // share)
+        # Sums of a matrix product may be taken in another order.
+        torch.testing.assert_close(slice_2d(land, point(land), points=5).loss, whole, rtol=1e-12, atol=0)
+
+
+class Buffers(TorchDispatchMode):
+    """The bytes of the largest tensor that any operation makes."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for one in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(one, torch.Tensor):
+                self.largest = max(self.largest, one.untyped_storage().nbytes())
+        return out
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_a_larger_grid_takes_no_larger_buffers(name):
+    land = CHUNKED[name]
+    largest = []
+    for points in (33, 49):  # a row is more than a chunk
+        center = point(land)
+        land.training_set(center)
+        with Buffers() as buffers:
+            stream = slicing(land, center, points=points)
+            for _ in range(3):
+                next(stream)
+        largest.append(buffers.largest)
+    assert largest[1] <= largest[0]
+    assert largest[0] <= 2 * network._CACHE_BYTES
+
+
+def test_batch_norm_takes_the_statistics_of_the_samples_at_every_point():
+    """As torch's layer does while it trains; scales and shifts stay where they are unless biases are to move."""
+    land = LANDSCAPES["cnn"](subset=50, channels=(4,), norm="batch")
+    center = point(land).float()
+    inputs, targets = land.training_set(center)
+    layers = [
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    ]
+    module = nn.Sequential(*layers).train()
+    for ignore_biases in (True, False):
+        plane = slice_2d(land, center, points=3, ignore_biases=ignore_biases)
+        moved = land.layout.unpack(plane.directions)
+        assert all((moved[name] == 0).all() == ignore_biases for name in ("b1", "scale1", "shift1", "b2"))
+        for i, j in ((0, 0), (2, 1)):
+            where = center + torch.stack([plane.alpha[i], plane.beta[j]]) @ plane.directions
+            for parameter, value in zip(module.parameters(), land.layout.unpack(where).values(), strict=True):
+                parameter.data.copy_(value)
+            expected = nn.functional.cross_entropy(module(inputs), targets.argmax(-1)).detach()
+            torch.testing.assert_close(plane.loss[i, j], expected, rtol=1e-5, atol=0)  # float32
 
 
 # As it grows
