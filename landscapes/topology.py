@@ -3,6 +3,9 @@
 As a level rises from below, a component of {loss <= level} is born at each minimum, and two merge at a saddle, where the one
 with the higher minimum ends. How far it rose, its persistence, says how much of a minimum it is (Edelsbrunner and Harer 2010,
 Computational Topology, ch. VII).
+
+Libraries give one half each, so it is written out here: cubical persistence (gudhi, cripser) pairs minima with saddles and
+knows no basins, a watershed (scikit-image) knows basins and no saddles; topopy, which has both, needs numpy below 2.
 """
 
 from __future__ import annotations
