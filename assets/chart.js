@@ -127,6 +127,11 @@ export const chart = {
         }
       }
       ctx.stroke();
+      if (!run.twin) continue; // the second of a colour is hollow
+      ctx.strokeStyle = theme.back;
+      ctx.lineWidth = 0.9;
+      ctx.stroke();
+      ctx.lineWidth = 2;
     }
     return { l, t, w, h, x, y };
   },

@@ -119,8 +119,8 @@ export class Trace {
     ctx.globalAlpha = 1;
   }
 
-  /** Draws the path between two recorded steps: its white casing, or its coloured line. */
-  draw(ctx, from, to, colour) {
+  /** Draws the path between two recorded steps: its white casing, or its coloured line, hollow with a core. */
+  draw(ctx, from, to, colour, core) {
     const a = from < 0 ? 0 : this.upto[from], b = this.upto[to];
     const solid = (s) => (s & HIDDEN ? 0 : 1 - (0.8 * s) / FADES);
     ctx.lineJoin = 'round';
@@ -129,5 +129,9 @@ export class Trace {
     ctx.lineWidth = colour ? 2.2 : 4.2;
     this.stroke(ctx, a, b, colour ? solid : (s) => 0.9 * solid(s));
     if (colour) this.stroke(ctx, a, b, (s) => (s & HIDDEN ? 0.25 : 0));
+    if (!core) return;
+    ctx.strokeStyle = core;
+    ctx.lineWidth = 0.9;
+    this.stroke(ctx, a, b, solid);
   }
 }

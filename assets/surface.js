@@ -313,7 +313,7 @@ class View {
       Object.assign(trail, { key: traces.key, at: to });
     }
     for (const trace of traces.list) trace.draw(casing, from, to);
-    packet.runs.forEach((run, k) => traces.list[k].draw(lines, from, to, run.color));
+    packet.runs.forEach((run, k) => traces.list[k].draw(lines, from, to, run.color, run.twin ? '#fff' : ''));
     if (!this.playing) return;
     for (const canvas of trail.canvases) ctx.drawImage(canvas, 0, 0, map.width / this.ratio, map.height / this.ratio);
   }

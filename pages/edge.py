@@ -20,7 +20,7 @@ from ravine.cut import said as told_of_cut
 from ravine.experiment import ASPECTS, VIEWS
 from ravine.figures.cut import line_cut
 from ravine.figures.spectrum import density
-from ravine.picture import COLORS, number
+from ravine.picture import number, run_colors
 from ravine.spectrum import said as told_of_spectrum
 from ravine.stability import gauges, telling
 
@@ -56,7 +56,7 @@ def draw(result: Result) -> list[Part]:
 def table(result: Result) -> None:
     """One row for each run: its threshold, when it is reached, and how it goes on."""
     rows = []
-    for color, run, path in zip(COLORS, result.experiment.runs, result.paths, strict=False):
+    for color, run, path in zip(run_colors(result.experiment), result.experiment.runs, result.paths, strict=True):
         gauge = telling(gauges(result.experiment, run, path))
         died, first = int(path.diverged_at), None if gauge is None else gauge.crossing
         cells = ["–"] * 4
@@ -122,12 +122,12 @@ def look(result: Result) -> list[Part]:
 
 def _seen(result: Result, asked: Experiment) -> tuple[Figure, str]:
     """The picture of what is looked at, and what it says. Raises ValueError, with a sentence, where there is nothing to see."""
-    alone = len(asked.runs) == 1
+    color = run_colors(asked)[asked.run - 1]
     if asked.aspect == "spectrum":
         spectrum = services.spectrum(result, asked.run - 1, asked.at)
-        return density(spectrum, alone=alone), told_of_spectrum(spectrum)
+        return density(spectrum, color=color), told_of_spectrum(spectrum)
     cut = services.cut(result, asked.run - 1, asked.at)
-    return line_cut(cut, alone=alone), told_of_cut(cut)
+    return line_cut(cut, color=color), told_of_cut(cut)
 
 
 def _base() -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ravine.picture import COLORS, Floats, number
+from ravine.picture import COLORS, Floats, number, run_colors
 from ravine.result import Result
 from ravine.stability import gauges, telling
 
@@ -85,15 +85,16 @@ class Curves:
         )  # fmt: skip
         self._size, self._panels, self._grow = size, (loss, sharp), list[_Line]()
         self._still: list[_Line] = []
+        own = run_colors(experiment)
         for index, (path, values, gauge) in enumerate(zip(paths, losses, told, strict=True)):
             alone = len(paths) == 1
             steps = path.step.double().numpy()
-            self._grow.append(_Line(loss, loss.place(steps, values), COLORS[1] if alone else COLORS[index]))
+            self._grow.append(_Line(loss, loss.place(steps, values), COLORS[1] if alone else own[index]))
             if gauge is not None and gauge.limit is not None and len(gauge.value):
                 at = gauge.step.double().numpy()
-                self._grow.append(_Line(sharp, sharp.place(at, gauge.value.numpy()), COLORS[index]))
+                self._grow.append(_Line(sharp, sharp.place(at, gauge.value.numpy()), own[index]))
                 ends = np.array([0.0, experiment.steps]), gauge.limit.numpy()[[0, -1]]
-                self._still.append(_Line(sharp, sharp.place(*ends), _LIMIT_ALONE if alone else COLORS[index]))
+                self._still.append(_Line(sharp, sharp.place(*ends), _LIMIT_ALONE if alone else own[index]))
 
     def picture(self, step: float) -> Image.Image:
         """Everything up to a step."""

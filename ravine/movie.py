@@ -12,7 +12,7 @@ from plotly.colors import get_colorscale, sample_colorscale
 from landscapes import Surface
 from ravine.curves import Curves
 from ravine.experiment import Experiment
-from ravine.picture import COLORS, Floats, colors_of, number, surface_grid
+from ravine.picture import Floats, colors_of, number, run_colors, surface_grid, twins_of
 from ravine.result import Result
 
 FRAMES = 60
@@ -42,7 +42,9 @@ def _curves(result: Result) -> Iterator[Image.Image]:
         frame.paste(curves.picture(step))
         draw = ImageDraw.Draw(frame)
         labels = [run.label[:16] for run in result.experiment.runs] if len(result.paths) > 1 else []
-        for place, (word, color) in enumerate(zip([f"step {step}", *labels], ["#000000", *COLORS], strict=False)):
+        for place, (word, color) in enumerate(
+            zip([f"step {step}", *labels], ["#000000", *run_colors(result.experiment)], strict=False)
+        ):
             draw.text((10 + 130 * place, height + 6), word, fill=color, font=ImageFont.load_default(16))
         yield frame
 
@@ -51,18 +53,19 @@ def _paths(result: Result) -> Iterator[Image.Image]:
     """Paths growing over the map."""
     surface, path = result.experiment.landscape, result.trajectory
     assert isinstance(surface, Surface)
-    colors = colors_of(result.experiment.optimizers)
+    colors, twins = colors_of(result.experiment.optimizers), twins_of(result.experiment.optimizers)
     plain = ground(surface, SIZE, STRIP)
     points = pixels(surface.window, path.params.double().cpu().numpy(), SIZE)  # (R, N, 2)
     rows = np.unique(np.linspace(0, len(points) - 1, FRAMES).round().astype(int))
     for row in rows:
         picture = plain.copy()
         draw = ImageDraw.Draw(picture)
-        for index, color in enumerate(colors):
+        for index, (color, twin) in enumerate(zip(colors, twins, strict=True)):
             trail = [tuple(point) for point in points[: row + 1, index].tolist()]
             if len(trail) > 1:
-                draw.line(trail, fill="#ffffff", width=4, joint="curve")
-                draw.line(trail, fill=color, width=2, joint="curve")
+                hollow = [(5, color), (1, "#ffffff")]
+                for width, ink in [(4, "#ffffff"), (2, color)] if not twin else hollow:
+                    draw.line(trail, fill=ink, width=width, joint="curve")
         for index, color in enumerate(colors):
             x, y = points[row, index]
             draw.ellipse((x - 6, y - 6, x + 6, y + 6), fill=color, outline="#ffffff", width=2)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from landscapes import QUANTITIES, Plane, Surface
 from optimizers import OPTIMIZERS, Stepper, Trajectory
 from ravine.experiment import Experiment
+from ravine.overlay import NOTHING
 from ravine.reading import on_log_scale
 from ravine.surroundings import largest_curvature, surroundings
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:  # figures, which Result calls, shares the palette and the gri
 # Okabe and Ito 2008, Color Universal Design: told apart with any colour vision, in the order of contrast on Cividis. The
 # last two are not theirs, for yellow and black would vanish on one of the themes.
 COLORS = ("#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#0072B2", "#E69F00", "#8F5AD9", "#8A8A8A")
+DASHES = ("solid", "dash", "dot", "dashdot")  # of the first, second, ... line of one color
+# Rules that are often compared come first, each with a color that no other of them has; further ones share theirs.
+_FIRST = ("gd", "heavy_ball", "adam", "signsgd", "nag", "rmsprop", "muon", "adagrad")
 # Basins of attraction, largest first: none is a color of a run on the default page.
 BASIN_COLORS = ("#0072B2", "#E69F00", "#F0E442", "#9A6FB0", "#6B8E23", "#A0522D", "#888888")
 _NOTHING: Mapping[str, Any] = {}
@@ -124,9 +128,11 @@ def descend_view(
         axis, rows, wanted, basins = axis[:1], rows[:1], (), None
     around = surroundings(result, wanted)
     runs, blocks = [], []
+    twins = twins_of(experiment.optimizers)
     for index, (rule, color) in enumerate(zip(experiment.optimizers, colors_of(experiment.optimizers), strict=True)):
         own = rows[:, index]
         runs.append(_run(rule, color, int(path.diverged_at[index]), path.params[-1, index]))
+        runs[-1]["twin"] = twins[index]
         if only_start:
             runs[-1] |= {"diverged": None, "ended": ""}
         if runs[-1]["diverged"] is not None:  # on the axis that is drawn
@@ -181,13 +187,27 @@ def slice_view(result: Result, field: str) -> bytes:
 
 
 def colors_of(steppers: Sequence[Stepper]) -> tuple[str, ...]:
-    """A color for each run: a rule has its own on every page, unless a run before it has taken that one."""
-    order, taken = list(OPTIMIZERS), []
-    for stepper in steppers:
-        first = order.index(stepper.rule.name)
-        wished = [COLORS[(first + further) % len(COLORS)] for further in range(len(COLORS))]
-        taken.append(next((color for color in wished if color not in taken), wished[0]))
-    return tuple(taken)
+    """The color of each rule: its own on every page, whatever stands beside it."""
+    order = [*_FIRST, *(name for name in OPTIMIZERS if name not in _FIRST)]
+    return tuple(COLORS[order.index(stepper.rule.name) % len(COLORS)] for stepper in steppers)
+
+
+def twins_of(steppers: Sequence[Stepper]) -> tuple[int, ...]:
+    """How many runs before each one have its color: what tells those of one color apart is how they are drawn."""
+    colors = colors_of(steppers)
+    return tuple(colors[:place].count(color) for place, color in enumerate(colors))
+
+
+def run_colors(experiment: Experiment) -> tuple[str, ...]:
+    """The color of each run of a training: its rule's where rules are compared, else one for each value.
+
+    Curves that cross need colors of their own, so that the second run of one color takes one that no run has.
+    """
+    if experiment.vary != NOTHING or len(experiment.optimizers) == 1:
+        return COLORS[: len(experiment.runs)]
+    own, twins = colors_of(experiment.optimizers), twins_of(experiment.optimizers)
+    free = (color for color in COLORS if color not in own)
+    return tuple(next(free) if twin else color for color, twin in zip(own, twins, strict=True))
 
 
 def _run(rule: Stepper, color: str, died: int, place: torch.Tensor) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from ravine.figures.parts import finished
 from ravine.picture import COLORS
 
 
-def line_cut(cut: Cut, *, alone: bool) -> go.Figure:
-    """`alone`: is this the only run? Else it keeps its color."""
-    color = COLORS[0] if alone else COLORS[cut.run]
+def line_cut(cut: Cut, *, color: str = COLORS[0]) -> go.Figure:
+    """In the color that the run has."""
     figure = make_subplots(rows=2, cols=1, row_heights=[0.55, 0.45], vertical_spacing=0.2)
     along, loss = cut.along.numpy(), cut.loss.numpy()
     line = {"mode": "lines", "x": along, "row": 1, "col": 1}

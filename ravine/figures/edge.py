@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 from optimizers import PROBES, Trajectory
 from ravine.figures.parts import finished
 from ravine.overlay import Run
-from ravine.picture import COLORS, number
+from ravine.picture import COLORS, number, run_colors
 from ravine.stability import GAUGED, TOP, Gauge, gauges
 
 if TYPE_CHECKING:  # Result.figure calls this package
@@ -56,8 +56,9 @@ def edge(result: Result) -> go.Figure:
     figure = make_subplots(
         rows=len(heights), cols=1, shared_xaxes=True, vertical_spacing=_GAP / total, row_heights=heights
     )
+    colors = run_colors(experiment)
     for index, (run, path) in enumerate(runs):
-        style = _style(index, run, alone=len(runs) == 1)
+        style = _style(index, run, colors[index], alone=len(runs) == 1)
         _loss(figure, style, path)
         for row, name in enumerate(kinds, start=2):
             if name in measured[index]:
@@ -101,10 +102,9 @@ def _wrapped(label: str) -> str:
     return "<br>".join(wrap(label.lower(), 20))
 
 
-def _style(index: int, run: Run, *, alone: bool) -> _Style:
+def _style(index: int, run: Run, color: str, *, alone: bool) -> _Style:
     if alone:
         return _Style(index, "", COLORS[1], COLORS[0], COLORS[2])
-    color = COLORS[index]
     return _Style(index, run.label, color, color, color)
 
 

@@ -9,9 +9,8 @@ from ravine.picture import COLORS, number
 from ravine.spectrum import Density
 
 
-def density(found: Density, *, alone: bool) -> go.Figure:
-    """`alone`: is this the only run? Else it keeps its color."""
-    color = COLORS[0] if alone else COLORS[found.run]
+def density(found: Density, *, color: str = COLORS[0]) -> go.Figure:
+    """In the color that the run has."""
     figure = go.Figure()
     floor = found.alone / 30  # between its nodes the estimate is zero, which a logarithm cannot show
     figure.add_scatter(

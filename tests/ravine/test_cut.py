@@ -46,7 +46,7 @@ def test_a_cut_is_the_loss_along_the_top_eigenvector(result, step):
 
 def test_the_figure_holds_the_cut(result):
     found = cuts.cut(result, 0, 20)
-    curve, parabola, iterates, mark, time = line_cut(found, alone=False).data
+    curve, parabola, iterates, mark, time = line_cut(found).data
     np.testing.assert_array_equal(curve.x, found.along.numpy())
     np.testing.assert_array_equal(curve.y, found.loss.numpy())
     np.testing.assert_array_equal(parabola.y, found.parabola.numpy())

@@ -20,9 +20,11 @@ from ravine.picture import (
     descend_view,
     number,
     plane_field,
+    run_colors,
     slice_view,
     surface_field,
     surface_grid,
+    twins_of,
 )
 
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
@@ -254,13 +256,31 @@ def test_numbers_are_short_and_true(value):
     assert float(text) == pytest.approx(value, rel=6e-4)
 
 
-def test_a_rule_keeps_its_color_and_no_two_runs_share_one():
+def test_a_rule_keeps_its_color_and_runs_of_one_color_are_told_apart():
     alone = {name: colors_of([kind()])[0] for name, kind in OPTIMIZERS.items()}
     assert set(alone.values()) == set(COLORS)
+    often = ("gd", "heavy_ball", "adam", "signsgd", "nag", "rmsprop", "muon", "adagrad")
+    assert len({alone[name] for name in often}) == len(often)
+    others = ["gd", "adam", "lion"]
     for name, kind in OPTIMIZERS.items():
-        for other in (OPTIMIZERS["gd"], OPTIMIZERS["adam"]):
-            assert colors_of([kind(), other()])[0] == alone[name]  # whatever stands beside it
-            assert len(set(colors_of([kind(), other(), kind(), other()]))) == 4
-    # Whoever does not clash keeps it in any place.
-    first, second = OPTIMIZERS["gd"](), OPTIMIZERS["heavy_ball"]()
-    assert colors_of([first, second]) == colors_of([second, first])[::-1]
+        row = [OPTIMIZERS[other]() for other in others] + [kind()]
+        assert colors_of(row) == (*(alone[other] for other in others), alone[name])  # whatever stands beside it
+        assert len(set(zip(colors_of(row), twins_of(row), strict=True))) == 4
+    assert twins_of([OPTIMIZERS["gd"]()] * 3) == (0, 1, 2)
+    # Drawn so: hollow on the canvas, dashed in a figure.
+    result = compute(paths(optimizers=(OPTIMIZERS["gd"](lr=1e-4), OPTIMIZERS["gd"](lr=1e-5))))
+    header, _ = unpack(descend_view(result, ""))
+    assert [run["twin"] for run in header["runs"]] == [0, 1]
+    assert {one.line.dash for one in result.figure().data if one.type == "scatter"} == {"solid", "dash"}
+
+
+def test_compared_rules_have_their_colors_in_training_too():
+    network = MLP(data="chebyshev", objective="squared", hidden=(4,))
+    rules = (OPTIMIZERS["adam"](lr=0.01), OPTIMIZERS["gd"](lr=0.1))
+    experiment = Experiment(network, rules, view="edge", steps=10)
+    assert run_colors(experiment) == colors_of(rules)
+    twice = dataclasses.replace(experiment, optimizers=(*rules, rules[1]))
+    assert run_colors(twice)[:2] == colors_of(rules)
+    assert len(set(run_colors(twice))) == 3
+    varied = dataclasses.replace(experiment, vary="seed", across="0,1")
+    assert run_colors(varied) == COLORS[:4]

@@ -64,13 +64,13 @@ def test_without_a_gap_nothing_stands_apart(case):
     level = type(found)(**vars(found) | {"top": even})
     assert level.outliers == 0
     assert "nothing stands apart from the bulk" in said(level)
-    assert "stands apart" not in {one.name for one in density(level, alone=True).data}
+    assert "stands apart" not in {one.name for one in density(level).data}
 
 
 def test_the_figure_holds_the_spectrum(case):
     _, result, _ = case
     found = spectrum(result, 0, 30)
-    drawn = {one.name: one for one in density(found, alone=False).data}
+    drawn = {one.name: one for one in density(found).data}
     np.testing.assert_array_equal(drawn["density"].x, found.grid.numpy())
     seen = found.density > found.alone / 30
     np.testing.assert_array_equal(drawn["density"].y[seen], found.density[seen].numpy())
