@@ -28,11 +28,11 @@ class Warm:
     def __init__(self, memory: Memory):
         self.count: int = memory[0] if memory else 0
         cold = self.count % _COLD_EVERY == 0
-        self.start: Eigenpairs | None = None if cold else memory[1]
+        self.start: Eigenpairs | None = None if cold else Eigenpairs(*memory[1])
         self.tol = 1e-3 if cold else 5e-3
 
     def after(self, pairs: Eigenpairs) -> Memory:
-        return self.count + 1, pairs
+        return self.count + 1, tuple(pairs)  # plain, as checkpoints keep it
 
 
 @dataclass(frozen=True)
