@@ -71,4 +71,14 @@ def measured(probes: Sequence[str | Probe]) -> dict[str, Probe]:
     return found
 
 
-__all__ = ["PROBES", "Memory", "Moment", "Probe", "TopEigenvalues", "check", "measured", "unmeasured"]
+__all__ = [
+    "PROBES",
+    "Memory",
+    "Moment",
+    "Probe",
+    "SpectralDensity",
+    "TopEigenvalues",
+    "check",
+    "measured",
+    "unmeasured",
+]

@@ -12,6 +12,7 @@ import torch
 from plotly.subplots import make_subplots
 
 from optimizers import PROBES, Trajectory
+from optimizers.probes import SpectralDensity
 from ravine.figures.parts import finished
 from ravine.overlay import Run
 from ravine.picture import COLORS, number, run_colors
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # Result.figure calls this package
 
 _LOSS, _GAUGE, _OTHER = 170, 240, 150  # heights of the panels in pixels
 _GAP = 26
+_DENSITY = SpectralDensity.name
 _FLOW = "#8A8A8A"
 
 
@@ -182,8 +184,23 @@ def _following(figure: go.Figure, style: _Style, gauge: Gauge, path: Trajectory,
         )  # fmt: skip
 
 
+def _cloud(figure: go.Figure, row: int, style: _Style, path: Trajectory) -> None:
+    """The nodes of the spectral density at each measurement, darker the more of the spectrum they stand for."""
+    nodes, weights = path.probes[_DENSITY].cpu().double().chunk(2, dim=-1)
+    seen = torch.isfinite(nodes) & torch.isfinite(weights)
+    steps = path.step[:, None].expand_as(nodes)[seen]
+    shade = (1 + weights[seen].clamp_min(1e-6).log10() / 5).clamp(0.15, 1)  # full for all, faint below 1e-4 of it
+    figure.add_scatter(
+        x=steps.numpy(), y=nodes[seen].numpy(), mode="markers",
+        marker={"color": style.sharp, "size": 4, "opacity": shade.numpy()}, **style.trace("spectral density"), row=row, col=1,
+    )  # fmt: skip
+
+
 def _probe(figure: go.Figure, row: int, style: _Style, name: str, run: Run, path: Trajectory) -> None:
-    """One line, or one for each entry of a vector, fading."""
+    """One line, or one for each entry of a vector, fading; a cloud where the entries are nodes and their weights."""
+    if name == _DENSITY:
+        _cloud(figure, row, style, path)
+        return
     values = path.probes[name].cpu().double().numpy()
     entries = PROBES[name]().entries(run.landscape)
     columns = values[:, None] if values.ndim == 1 else values

@@ -185,6 +185,17 @@ def test_a_chosen_probe_has_a_panel_and_the_eigenvalues_lie_under_the_sharpness(
     np.testing.assert_allclose(second.y, drawn["λ2"].y * 0.1 / 2)
 
 
+def test_the_spectral_density_is_a_cloud_of_its_nodes():
+    result = compute(network(probes=("spectral_density",), every=10))
+    (cloud,) = [one for one in result.figure().data if one.name == "spectral density"]
+    values = result.trajectory.probes["spectral_density"][[0, 10, 20]]
+    nodes, weights = values[:, : values.shape[1] // 2], values[:, values.shape[1] // 2 :]
+    np.testing.assert_array_equal(cloud.x, np.repeat([0, 10, 20], nodes.shape[1]))
+    np.testing.assert_array_equal(cloud.y, nodes.flatten().numpy())
+    heavy, light = int(weights.flatten().argmax()), int(weights.flatten().argmin())
+    assert cloud.marker.opacity[heavy] > cloud.marker.opacity[light]
+
+
 def test_there_are_no_more_eigenvalues_than_parameters():
     land = LANDSCAPES["scalar_network"](depth=2)
     result = compute(network(landscape=land, probes=("top_eigenvalues",), eigenvalues=5))
