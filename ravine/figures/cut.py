@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ravine.cut import Cut
-from ravine.figures.parts import finished
+from ravine.figures.parts import beside, finished
 from ravine.picture import COLORS
 
 
@@ -42,4 +42,4 @@ def line_cut(cut: Cut, *, color: str = COLORS[0]) -> go.Figure:
     figure.update_yaxes(range=[low - 0.08 * (high - low), high + 0.08 * (high - low)], row=1, col=1)
     figure.update_xaxes(title_text="step", row=2, col=1)
     figure.update_yaxes(title_text="projection on it", row=2, col=1)
-    return finished(figure, height=520).update_layout(uirevision=f"{cut.run} {cut.step}")
+    return beside(finished(figure, height=440)).update_layout(uirevision=f"{cut.run} {cut.step}")

@@ -106,3 +106,9 @@ def finished(figure: go.Figure, height: int) -> go.Figure:
         font={"size": 14},
         uirevision="keep",  # zoom and camera survive new data
     )
+
+
+def beside(figure: go.Figure) -> go.Figure:
+    """A figure in the narrow column beside another: small type, and a legend in two columns close above."""
+    legend = {"font": {"size": 12}, "entrywidth": 90}
+    return figure.update_layout(margin={"l": 60, "t": 10, "b": 40}, legend=legend, font={"size": 12})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from ravine.figures.parts import finished
+from ravine.figures.parts import beside, finished
 from ravine.picture import COLORS, number
 from ravine.spectrum import Density
 
@@ -38,4 +38,4 @@ def density(found: Density, *, color: str = COLORS[0]) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text=f"eigenvalue λ at step {found.step}")
     figure.update_yaxes(title_text="density", type="log", exponentformat="power")
-    return finished(figure, height=420).update_layout(uirevision=f"spectrum {found.run} {found.step}")
+    return beside(finished(figure, height=400)).update_layout(uirevision=f"spectrum {found.run} {found.step}")
