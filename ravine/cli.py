@@ -14,13 +14,24 @@ from ravine import commands, log, own
 from ravine.cluster import VARIABLE
 from ravine.log import read_log
 
+_EXAMPLES = """examples:
+  ravine app                                        open the app in the browser
+  ravine app --landscape model.py:make              with a landscape of your own in its menus
+  ravine open run.ravine                            follow a training that ravine.watch logs
+  ravine run 'LINK' -o result.zip                   compute what a share link says; also .npz, .csv, .html, .png
+  ravine sweep 'LINK' --over lr=1e-3:1:64log -o map.html
+  ravine sharpness model.py:make                    the largest curvature of your own loss, and what it allows
+Links hold & and ?, so put them in quotes. `ravine COMMAND --help` says more."""
 _HERE = Path(__file__).resolve().parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="ravine", description="A laboratory for loss landscapes and optimisation dynamics."
+        prog="ravine",
+        description="A laboratory for loss landscapes and optimization dynamics.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(dest="command", required=True)
     app = subparsers.add_parser("app", help="open the app in the browser")
@@ -37,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     opened.add_argument("file", help="the log, FILE.ravine")
     opened.set_defaults(does=_open, scheduler=None)
     for one in (app, opened):
-        one.add_argument("--port", type=int, default=8501)
+        one.add_argument("--port", type=_port, default=8501, help="of the app's address, from 1 to 65535 (8501)")
         one.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
         one.add_argument("--headless", action="store_true", help="do not open a browser")
     commands.add(subparsers)
@@ -50,6 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped. What was finished is kept: the same command goes on from there.", file=sys.stderr)
         return 130
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a port: it must be a whole number from 1 to 65535.")
+    return int(text)
 
 
 def _own(chosen: argparse.Namespace) -> int:

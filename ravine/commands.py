@@ -23,7 +23,7 @@ from ravine import export
 from ravine.axis import read_axis
 from ravine.cluster import connect
 from ravine.engine import computing
-from ravine.experiment import Experiment
+from ravine.experiment import VIEWS, Experiment
 from ravine.own import made
 from ravine.result import Result
 from ravine.store import Store
@@ -90,6 +90,11 @@ def _sweep(chosen: argparse.Namespace) -> int:
 
 def _experiment(link: str) -> Experiment:
     """Raises ValueError for a link that cannot be used as it is: a script must not mistake a default for what it asked for."""
+    page = link.partition("?")[0].rstrip("/").rpartition("/")[2]
+    if "=" not in link and "://" not in link and page not in {view.path for view in VIEWS.values()}:
+        raise ValueError(
+            f"{link[:80]!r} is not a share link: the app shows one under Share, as in '/?land=beale&opt1=gd'."
+        )
     experiment, refusals = Experiment.from_url(link)
     if refusals:
         raise ValueError("\n".join(refusals))

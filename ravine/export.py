@@ -66,7 +66,7 @@ def csv(result: Result) -> bytes:
 
 
 def table(result: Result) -> str:
-    """One table of comma-separated values: a row for each run of a sweep, or for each recorded step."""
+    """One table of comma-separated values: a row for each run of a sweep, or for each recorded step or look."""
     if result.table is not None:
         swept = result.table
         grid = np.meshgrid(*(values.numpy() for values in swept.over.values()), indexing="ij")
@@ -74,6 +74,9 @@ def table(result: Result) -> str:
         outcomes = ("final_loss", "best_loss", "diverged_at", "sharpness")
         found = {name: getattr(swept, name) for name in outcomes}
         columns |= {name: values.numpy().ravel() for name, values in found.items() if values is not None}
+    elif result.study is not None:
+        along = result.study.along
+        columns = {"step": result.study.step.numpy()} | {name: values.numpy() for name, values in along.items()}
     else:
         arrays = result.arrays()
         columns = {"step": arrays["step"]}

@@ -184,6 +184,33 @@ def test_the_command_itself(tmp_path):
     assert "Traceback" not in wrong.stderr
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "8501.0", "one", "²"])
+def test_what_is_no_port_is_said(port, started, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["app", f"--port={port}"])
+    assert left.value.code == 2
+    assert "must be a whole number from 1 to 65535" in capsys.readouterr().err
+    assert started == []
+
+
+def test_what_is_no_link_is_not_taken_for_the_default(tmp_path, capsys):
+    file = tmp_path / "run.csv"
+    assert main(["run", "nonsense", "-o", str(file)]) == 2
+    assert "'nonsense' is not a share link" in capsys.readouterr().err
+    assert not file.exists()
+
+
+def test_a_look_at_a_step_size_is_a_table_too(tmp_path, capsys):
+    file = tmp_path / "look.csv"
+    link = "/stepsize?land=booth&opt1=gd&opt1.lr=0.01&steps=4&at=2"
+    assert main(["run", link, "-o", str(file)]) == 0
+    assert "stable step" in capsys.readouterr().out
+    head, *rows = file.read_text().splitlines()
+    columns = dict(zip(head.split(","), zip(*(row.split(",") for row in rows), strict=True), strict=True))
+    assert columns["step"] == ("0", "1", "2", "3", "4")
+    assert float(columns["stable_lr"][2]) == pytest.approx(2 / 18)  # the largest curvature of Booth's function is 18
+
+
 def test_help_shows_an_example(capsys):
     with pytest.raises(SystemExit) as left:
         main(["sweep", "--help"])
