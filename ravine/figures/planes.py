@@ -68,7 +68,7 @@ def difference(first: Result, second: Result) -> go.Figure:
     exactness = f"first: {note(first.plane)}<br>second: {note(second.plane)}"
     if first.plane.window != second.plane.window or first.plane.loss.shape != second.plane.loss.shape:
         figure.add_annotation(
-            text="no difference: the two cover different windows", x=0.5, y=0.5, xref="x3 domain", yref="y3 domain",
+            text="no difference: the two<br>cover different windows", x=0.865, y=0.5, xref="paper", yref="paper",
             showarrow=False,
         )  # fmt: skip
         figure.update_xaxes(visible=False, row=1, col=3).update_yaxes(visible=False, row=1, col=3)
@@ -187,7 +187,7 @@ def _footed(figure: go.Figure, text: str, below: int) -> go.Figure:
     """With a line along the lower edge, below all axes, in a margin of `below` pixels."""
     figure.add_annotation(
         text=text, x=0, y=0, xref="paper", yref="paper", xanchor="left", yanchor="bottom", yshift=6 - below, showarrow=False,
-        font={"size": 12},
+        font={"size": 12}, align="left",
     )  # fmt: skip
     return figure.update_layout(margin_b=below)
 
