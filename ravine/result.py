@@ -251,7 +251,8 @@ class Result:
         found = topology(plane.loss, persistence(plane)).minima
         many = f"{len(found)} basins, joined at {len(found) - 1} saddles" if len(found) > 1 else "a single basin"
         edge = sum(one.at_edge for one in found)
-        cut = f" {edge} of the minima lie on the edge of the picture and may go on beyond it." if edge else ""
+        which = "Its minimum lies" if len(found) == 1 else f"{edge} of the minima lie{'s' if edge == 1 else ''}"
+        cut = f" {which} on the edge of the picture and may go on beyond it." if edge else ""
         return (
             f" It has {many} of more than two per cent of its range.{cut} They are those of the slice: out of the plane the "
             "loss may fall further at such a minimum, and a way around such a saddle may exist."

@@ -63,6 +63,17 @@ def test_a_link_opens_on_its_plane_and_a_box_is_looked_at(visit):
     screen.keyed("slice-whole", "button").click()
     screen.wait_query(span="1.0", look_alpha="0.0", look_beta="0.0")
     screen.wait(SHOWS, [whole, 1e-3 * max(whole)])
+    settled(screen)
+    # With Shift, what was under the pointer comes along.
+    screen.page.keyboard.down("Shift")
+    drag(screen, (0.5, 0.5), (0.7, 0.5))
+    screen.page.keyboard.up("Shift")
+    screen.wait("() => Number(new URLSearchParams(location.search).get('look_alpha')) < -0.3")
+    look = float(screen.query()["look_alpha"])
+    assert look > -0.7
+    assert abs(float(screen.query()["look_beta"])) < 0.02
+    assert float(screen.query()["span"]) == 1
+    screen.wait(COVERS, [look - 1, look + 1, -1, 1])
 
 
 def test_exact_is_every_point_computed(visit):
