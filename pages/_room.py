@@ -33,12 +33,9 @@ def controls(view: str) -> None:
             help="Students who scan the room's code see this page follow within a second, and vote on what will happen.",
         )  # fmt: skip
         return
-    code, close = st.columns([2, 1])
-    if code.button("Show the code", icon=":material/qr_code_2:", key=f"{view} room qr", width="stretch"):
+    if st.button("Show the code", icon=":material/qr_code_2:", key=f"{view} room qr", width="stretch"):
         qr(f"{address()}/room/{room[0]}")
-    close.button(
-        "Close", key=f"{view} close room", on_click=_close, width="stretch", help="Ends the room for everyone."
-    )
+    st.button("Close", key=f"{view} close room", on_click=_close, width="stretch", help="Ends the room for everyone.")
 
 
 def show(
@@ -48,11 +45,11 @@ def show(
     room = _mine()
     if room is None:
         return
-    packets = {hashlib.sha256(packet).hexdigest()[:20]: packet for _, packet in parts}
-    shown = zip(parts, packets, strict=True)
+    names = [hashlib.sha256(packet).hexdigest()[:20] for _, packet in parts]
+    packets = {name: packet for name, (_, packet) in zip(names, parts, strict=True)}
     asked = question(experiment)
     state = {
-        "parts": [{"kind": kind, "name": name} for (kind, _), name in shown],
+        "parts": [{"kind": kind, "name": name} for (kind, _), name in zip(parts, names, strict=True)],
         "title": st.session_state["frame"].title or experiment.landscape.label,
         "link": experiment.to_url(),
         "says": "" if asking else says,

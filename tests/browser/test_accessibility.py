@@ -1,10 +1,16 @@
-"""axe-core finds no serious or critical violation on any page, in the light and in the dark theme."""
+"""axe-core finds no serious or critical violation on any page, in the light and in the dark theme.
+
+Here the pages that show a run, what opens over them, and the page of watched runs; the gallery, the reference, the comparison
+and the students' page are looked at where they are used.
+"""
 
 from __future__ import annotations
 
 from importlib.resources import files
 
 import pytest
+
+from tests.browser.screen import _QUIET
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 TINY = "land=mlp&land.data=chebyshev&land.hidden=20x20&land.objective=squared&opt1=gd&opt1.lr=0.3&steps=300&every=10"
@@ -13,6 +19,7 @@ PAGES = {
     "edge": f"/edge?{TINY}",
     "slice": f"/slice?{TINY}&points=15",
     "sweep": "/sweep?over_x=lr:0.01:0.05:16&steps=20",
+    "stepsize": "/stepsize?land=quadratic&opt1=gd&opt1.lr=0.1&steps=40&at=10",
 }
 # Streamlit's own: rule -> selectors of what is excused. Nothing of ours may be listed.
 STREAMLITS: dict[str, tuple[str, ...]] = {}
@@ -49,3 +56,33 @@ def test_no_serious_violation(visit, view):
     screen.page.evaluate("document.querySelector('[data-testid=stMain]').append(document.createElement('button'))")
     (found,) = violations(screen)
     assert found.startswith("button-name")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_violation_in_what_opens_over_a_page(visit, scheme):
+    screen = visit("/?opt1=gd&opt1.lr=0.001&steps=20", color_scheme=scheme)
+    page = screen.page
+    page.get_by_role("button", name="Export").click()
+    page.get_by_role("button", name="PNG", exact=True).wait_for()
+    screen.wait(_QUIET)
+    assert violations(screen) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Share").click()
+    code = page.get_by_role("button", name="QR code")
+    code.wait_for()
+    screen.wait(_QUIET)
+    assert violations(screen) == []
+    code.click()
+    page.locator(".rv-qr").wait_for()
+    screen.wait(_QUIET)
+    # Nothing lies over the code, not even the panel that it was opened from.
+    corners = """() => { const box = document.querySelector('.rv-qr').getBoundingClientRect();
+      return [0.1, 0.9].flatMap((x) => [0.1, 0.9].map((y) =>
+        document.elementFromPoint(box.left + x * box.width, box.top + y * box.height)?.className)); }"""
+    assert page.evaluate(corners) == ["rv-qr"] * 4
+    assert violations(screen) == []
+    page.keyboard.press("Escape")
+    page.goto(f"{screen.address}/watch")
+    page.get_by_text("Two lines in your training loop").wait_for()
+    screen.wait(_QUIET)
+    assert violations(screen) == []

@@ -39,6 +39,7 @@ def test_students_follow_vote_and_come_back(visit):
     )
     assert teacher.page.locator(".rv-room p").inner_text() == "1 here"
     assert violations(student) == []
+    assert violations(teacher) == []
     # A reload comes back to its seat and its vote.
     joined(student, path)
     assert student.page.locator("button[value=diverges]").get_attribute("aria-pressed") == "true"
