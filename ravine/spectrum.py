@@ -84,7 +84,7 @@ def said(found: Density) -> str:
     top, count = found.top, found.outliers
     exact = f"with residuals of at most {found.residual:.1g}"
     if count == 0:
-        among = f"among its {len(top)} largest eigenvalues, {exact}, no gap is wider than a factor of {_APART}"
+        among = f"among the {len(top)} largest eigenvalues, {exact}, no gap is wider than a factor of {_APART}"
         told = f"At step {found.step}, nothing stands apart from the bulk: {among}."
     else:
         many = "one eigenvalue stands" if count == 1 else f"{count} eigenvalues stand"

@@ -27,7 +27,7 @@ def density(found: Density, *, color: str = COLORS[0]) -> go.Figure:
         )  # fmt: skip
     figure.add_scatter(
         x=inside, y=[found.alone] * len(inside), customdata=list(range(found.outliers + 1, count + 1)),
-        name="next", **mark, marker={"symbol": "line-ns-open", "size": 10, "color": color},
+        name="next" if found.outliers else "largest", **mark, marker={"symbol": "line-ns-open", "size": 10, "color": color},
     )  # fmt: skip
     low, high = float(found.grid[0]), float(found.grid[-1])
     if found.limit is not None and low < found.limit < high + (high - low) / 2:  # farther off it would squeeze the rest
