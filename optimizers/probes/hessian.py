@@ -18,7 +18,7 @@ _COLD_EVERY = 50  # measurements
 class Warm:
     """When to start an eigen-solver from the last eigenpairs, and how exact to be.
 
-    Seven pairs more than are measured are carried along: with them two to five products do, and a second eigenvalue is seen
+    Seven pairs more than are measured are carried along: with them two to six products do, and a second eigenvalue is seen
     to overtake the first. Every 50th measurement starts cold. The error of an eigenvalue is of the order of the square of its
     residual.
     """
@@ -40,7 +40,7 @@ class Sharpness(Probe):
     name, label = "sharpness", "Sharpness"
     symbol = r"\lambda_{\max}(\nabla^2 L)"
     reference = "Cohen et al. 2021, arXiv:2103.00065"
-    help = "The largest eigenvalue of the Hessian of the full loss, to a residual of 1 %."
+    help = "The largest eigenvalue of the Hessian of the full loss, to a residual of 0.5 %."
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         pairs, memory = _top(moment, memory, 1)
@@ -52,7 +52,7 @@ class TopEigenvalues(Probe):
     name, label = "top_eigenvalues", "Top eigenvalues"
     symbol = r"\lambda_1, \ldots, \lambda_k"
     reference = "Ruhe 1979, Math. Comp. 33; Sagun et al. 2017, arXiv:1706.04454"
-    help = "The k largest eigenvalues of the Hessian of the full loss, to a residual of 1 % of the largest."
+    help = "The k largest eigenvalues of the Hessian of the full loss, to a residual of 0.5 % of the largest."
     k: int = setting(3, 1, 50, symbol="k", help="How many eigenvalues.")
 
     def refusal(self, landscape: Landscape, rule: Stepper) -> str:
