@@ -22,15 +22,15 @@ NETWORKS = {
 def case(request):
     land = NETWORKS[request.param]
     rules = (OPTIMIZERS["gd"](lr=0.1), OPTIMIZERS["gd"](lr=1e4, weight_decay=100.0))
-    result = compute(Experiment(landscape=land, optimizers=rules, view="edge", steps=60))
+    result = compute(Experiment(landscape=land, optimizers=rules, view="edge", steps=60, every=60))
     center = result.paths[0].params[30]
     eigenvalues = torch.linalg.eigvalsh(torch.autograd.functional.hessian(land.loss, center)).flip(0)
-    return land, result, eigenvalues
+    return result, eigenvalues, spectrum(result, 0, 30)
 
 
 def test_the_spectrum_is_that_of_the_dense_hessian(case):
-    land, result, eigenvalues = case
-    found = spectrum(result, 0, 30)
+    result, eigenvalues, found = case
+    land = result.experiment.landscape
     assert (found.run, found.step, found.dim, found.limit) == (0, 30, land.dim, 20)
     torch.testing.assert_close(found.top, eigenvalues[: len(found.top)], rtol=0, atol=found.residual + 1e-9)
     assert found.residual <= 1e-2 * float(eigenvalues[0])
@@ -45,8 +45,7 @@ def test_the_spectrum_is_that_of_the_dense_hessian(case):
 
 
 def test_what_stands_apart_is_above_the_widest_gap(case):
-    _, result, eigenvalues = case
-    found = spectrum(result, 0, 30)
+    _, eigenvalues, found = case
     top = eigenvalues[: len(found.top)]
     ratios = top[:-1] / top[1:].clamp_min(0.01 * top[0])
     assert float(ratios.max()) > 1.5
@@ -58,8 +57,7 @@ def test_what_stands_apart_is_above_the_widest_gap(case):
 
 
 def test_without_a_gap_nothing_stands_apart(case):
-    _, result, _ = case
-    found = spectrum(result, 0, 30)
+    _, _, found = case
     even = torch.linspace(2.0, 1.0, 8, dtype=torch.float64)
     level = type(found)(**vars(found) | {"top": even})
     assert level.outliers == 0
@@ -68,8 +66,7 @@ def test_without_a_gap_nothing_stands_apart(case):
 
 
 def test_the_figure_holds_the_spectrum(case):
-    _, result, _ = case
-    found = spectrum(result, 0, 30)
+    _, _, found = case
     drawn = {one.name: one for one in density(found).data}
     np.testing.assert_array_equal(drawn["density"].x, found.grid.numpy())
     seen = found.density > found.alone / 30
@@ -80,6 +77,6 @@ def test_the_figure_holds_the_spectrum(case):
 
 
 def test_there_is_no_spectrum_where_a_run_has_diverged(case):
-    _, result, _ = case
+    result, _, _ = case
     with pytest.raises(ValueError, match="The run has diverged by step 60"):
         spectrum(result, 1, 60)
