@@ -13,8 +13,8 @@ from torch import Tensor
 from landscapes import Landscape
 from optimizers.trajectory import SAMPLINGS
 
-_DRAWS = 32  # batches that the scatter is estimated from
-_SIZE = 16  # samples in each, at most
+_ROUGH = 8, 64  # batches that the scatter is estimated from, and samples in each at most
+_FINE = 32, 16  # the same number of samples in smaller batches: half the error, at more calls
 _TURNS = 16  # batches that the batch sharpness is a mean over
 
 
@@ -42,13 +42,14 @@ class Scatter:
     rows: Tensor  # (m, dim), each sqrt(B) (g_B - G): their mean square is tr(Sigma), Sigma that of one sample
 
     @classmethod
-    def at(cls, landscape: Landscape, params: Tensor, mean: Tensor, seed: int) -> Scatter | None:
+    def at(cls, landscape: Landscape, params: Tensor, mean: Tensor, seed: int, *, fine: bool) -> Scatter | None:
         """None where there are no batches to draw, or no gradient to compare with."""
         samples = landscape.samples
         if samples is None or samples < 2 or not bool(mean.any()):
             return None
-        size = min(_SIZE, samples)
-        batches = torch.randint(samples, (_DRAWS, size), generator=torch.Generator().manual_seed(seed))
+        draws, most = _FINE if fine else _ROUGH
+        size = min(most, samples)
+        batches = torch.randint(samples, (draws, size), generator=torch.Generator().manual_seed(seed))
         grads = [
             landscape.grad(params.expand(len(one), -1), one)
             for one in batches.to(params.device).split(max(1, landscape.chunk(params)))

@@ -159,7 +159,7 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
             look.passes(params, now.grad[0])
         if now.step in stops or diverged_at >= 0:
             if diverged_at < 0:
-                values = look.at(now)
+                values = look.at(now, fine=now.step == at)
                 if now.step == at:
                     extra, scan = look.closely(values)
                     here = {name: float(value) for name, value in (values | extra).items()}
@@ -212,7 +212,7 @@ class _Look:
         for name in _REMEMBERED:
             setattr(self, name, kept[name])
 
-    def at(self, now: Iterate) -> dict[str, float]:
+    def at(self, now: Iterate, *, fine: bool) -> dict[str, float]:
         """What ALONG names, at one step."""
         landscape, step, self.batch = self._landscape, now.step, now.drawn[0]
         self.params = params = now.params[0]
@@ -229,7 +229,7 @@ class _Look:
         stable = (limit + decay) * lr / (sharpness + decay) if sharpness + decay > 0 else math.inf
         slope, curvature = float(grad @ self.update), float(self.update @ self.hessian(self.update))
         squared, value = float(grad.square().sum()), float(loss)
-        self.scatter = Scatter.at(landscape, params, grad, self._seed)
+        self.scatter = Scatter.at(landscape, params, grad, self._seed, fine=fine)
         self.noise = self.scatter.scale if self.scatter is not None else UNKNOWN
         batch_limit = (limit * lr) / self._batch_sharpness() if self.batch is not None else math.nan
         return {

@@ -45,6 +45,8 @@ def made(specification: str) -> Any:
     sys.path.insert(0, str(path.resolve().parent))  # as for a script: it may import its neighbours
     try:
         found.loader.exec_module(module)
+        if not hasattr(module, name):  # Python's own sentence names the module, which is nobody's name for the file
+            raise AttributeError(f"the file has no attribute {name!r}")
         given = getattr(module, name)
         return given if isinstance(given, (Landscape, Mapping)) or _is_kind(given) else given()
     except Exception as failure:  # whatever the user's code raises
