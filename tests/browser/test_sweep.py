@@ -48,3 +48,18 @@ def test_a_box_zooms_and_a_click_opens_the_run(visit):
     screen.ready()
     assert 0.2 < float(screen.query()["opt1.lr"]) < 0.31
     assert 0.35 < float(screen.query()["opt1.momentum"]) < 0.55
+
+
+def test_on_a_phone_the_map_comes_first_with_its_scales_below(visit):
+    screen = visit(
+        "/sweep?over_x=lr:0.01:0.05:16&over_y=momentum:0.0:0.9:16&steps=40", viewport={"width": 390, "height": 844}
+    )
+    assert screen.figure.is_visible()
+    below = screen.keyed("sweep-over_x").bounding_box()["y"]
+    assert screen.figure.bounding_box()["y"] < below
+    bars = screen.figure.evaluate(
+        "plot => plot._fullData.filter((one) => one.showscale).map((one) => one.colorbar.orientation)"
+    )
+    assert bars
+    assert set(bars) == {"h"}
+    assert screen.page.evaluate("document.scrollingElement.scrollWidth") == 390
