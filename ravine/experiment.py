@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -23,13 +23,13 @@ from landscapes.directions import NORMALIZATIONS
 from landscapes.planes import PLANES
 from landscapes.quantities import quantity as find_quantity
 from landscapes.setting import Declared, Numbers
-from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers, swept
+from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, SCHEDULES, WRAPPERS, Stepper, layers, swept
 from optimizers.curves import PLACES
 from ravine import frame, overlay
 from ravine.around import AROUND
 from ravine.axis import Axis, AxisSetting, fitted
 from ravine.limits import LIMITS
-from ravine.own import elsewhere
+from ravine.link import Query, cut, short, too_long, written, written_stepper
 
 VERSION = 1  # of the link's grammar
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -41,7 +41,6 @@ OUTCOMES = ("final_loss", "best_loss", "diverged_at", "sharpness")
 
 _START = Numbers(((0.0, 0.0),), rows=1, help="Where the runs begin.")
 _STEP_SIZES = Axis("lr", 1e-5, 1.0, min(64, LIMITS.axis), log=True)  # every rule has one
-_MOST_REFUSALS = 6  # sentences that a reader will read
 
 
 @dataclass(frozen=True)
@@ -334,9 +333,9 @@ class Experiment(Declared):
 
     def to_query(self) -> dict[str, str]:
         """Every value as text, by the keys of the link."""
-        query = {"v": str(VERSION)} | _written("land", self.landscape)
+        query = {"v": str(VERSION)} | written("land", self.landscape)
         for index, optimizer in enumerate(self.optimizers, start=1):
-            query |= _written_stepper(f"opt{index}", optimizer)
+            query |= written_stepper(f"opt{index}", optimizer)
         if self.start is not None:
             query["start"] = _START.write((self.start,))
         own = settings(self)
@@ -355,7 +354,7 @@ class Experiment(Declared):
         The last part of the path names the view: `/edge?...`, `/slice?...`, and `/?...` for paths on a surface.
         """
         if len(url) > LIMITS.link:
-            return cls.default(), [_too_long(len(url))]
+            return cls.default(), [too_long(len(url))]
         address, mark, query = url.partition("?")
         if not mark and "=" in address:
             address, query = "", address
@@ -367,16 +366,16 @@ class Experiment(Declared):
             return cls.default(view), ["The link could not be read, so the default is shown."]
         experiment, refusals = cls.from_query(dict(pairs), view)
         repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-        said = [f"“{_short(key)}” is in the link more than once: the last value was used." for key in repeated]
-        return experiment, _cut([*said, *refusals])
+        said = [f"“{short(key)}” is in the link more than once: the last value was used." for key in repeated]
+        return experiment, cut([*said, *refusals])
 
     @classmethod
     def from_query(cls, query: Mapping[str, str], view: str = "descend") -> tuple[Experiment, list[str]]:
         """As `from_url`, from decoded keys and values; the page that the link opens says which `view`."""
         size = sum(len(key) + len(value) + 2 for key, value in query.items())
         if size > LIMITS.link:
-            return cls.default(view), [_too_long(size)]
-        return _Reader(dict(query)).experiment(view)
+            return cls.default(view), [too_long(size)]
+        return _Reader(query).experiment(view)
 
     @classmethod
     def default(cls, view: str = "descend") -> Experiment:
@@ -396,83 +395,48 @@ def offered(view: str) -> list[str]:
     return [name for name, kind in LANDSCAPES.items() if VIEWS[view].offers(kind)]
 
 
-def _written(prefix: str, declared: Declared) -> dict[str, str]:
-    return {prefix: declared.name} | _written_settings(prefix, declared)
-
-
-def _written_settings(prefix: str, declared: Declared) -> dict[str, str]:
-    values = declared.values()
-    return {f"{prefix}.{key}": one.write(values[key]) for key, one in settings(declared).items()}
-
-
-def _written_stepper(prefix: str, stepper: Stepper) -> dict[str, str]:
-    """opt1=adam, opt1.lr=..., and where there are such layers opt1.schedule=cosine, opt1.wrap=clip_norm, opt1.clip_norm.c=..."""
-    rule, schedule, wrappers = layers(stepper)
-    query = _written(prefix, rule)
-    if schedule is not None:
-        query |= _written(f"{prefix}.schedule", schedule)
-    if wrappers:
-        query[f"{prefix}.wrap"] = ",".join(one.name for one in wrappers)
-    for one in wrappers:
-        query |= _written_settings(f"{prefix}.{one.name}", one)
-    return query
-
-
-def _too_long(size: int) -> str:
-    return f"The link has {size:,} characters and at most {LIMITS.link:,} are read, so it was ignored and the default is shown."
-
-
-def _short(text: str) -> str:
-    """At most 40 printable characters of a text that may be hostile."""
-    shown = text[:41] if text[:41].isprintable() else ascii(text[:41])[1:-1]
-    return shown if len(shown) <= 40 else shown[:37] + "..."
-
-
-def _cut(refusals: Sequence[str]) -> list[str]:
-    """As many sentences as a reader will read."""
-    if len(refusals) <= _MOST_REFUSALS + 1:
-        return list(refusals)
-    rest = len(refusals) - _MOST_REFUSALS
-    return [*refusals[:_MOST_REFUSALS], f"{rest} more values of the link were not used as they stand."]
-
-
 class _Reader:
-    """Reads one query: takes out of it what it can use and collects sentences about the rest."""
+    """Reads the experiment of one query."""
 
-    def __init__(self, query: dict[str, str]):
-        self._query = query
-        self._refused: list[str] = []
+    def __init__(self, query: Mapping[str, str]):
+        self._link = Query(query)
 
     def experiment(self, view: str) -> tuple[Experiment, list[str]]:
-        version = self._query.pop("v", str(VERSION))
+        version = self._link.left.pop("v", str(VERSION))
         if version != str(VERSION):
-            self._refused.append(
-                f"The link's version is “{_short(version)}”; this app reads version {VERSION} and did its best."
+            self._link.refused.append(
+                f"The link's version is “{short(version)}”; this app reads version {VERSION} and did its best."
             )
         default = Experiment.default(view)
         values: dict[str, Any] = {
             "view": view,
-            "landscape": self._declared("land", {name: LANDSCAPES[name] for name in offered(view)}, default.landscape),
+            "landscape": self._link.declared(
+                "land", {name: LANDSCAPES[name] for name in offered(view)}, default.landscape
+            ),
             "optimizers": self._optimizers(default),
         }
-        if "start" in self._query:
-            text = self._query.pop("start")
+        if "start" in self._link.left:
+            text = self._link.left.pop("start")
             try:
                 values["start"] = _START.read("start", text)[0]
             except ValueError as refusal:
-                self._refused.append(f"{refusal} The default is used.")
+                self._link.refused.append(f"{refusal} The default is used.")
         elif type(values["landscape"]) is type(default.landscape):
             values["start"] = default.start
         known = settings(Experiment)
-        if "over_y" in VIEWS[view].keys and "over_y" not in self._query and values["optimizers"] != default.optimizers:
-            self._query["over_y"] = "none"  # the default's second axis belongs to the default's rule
+        if (
+            "over_y" in VIEWS[view].keys
+            and "over_y" not in self._link.left
+            and values["optimizers"] != default.optimizers
+        ):
+            self._link.left["over_y"] = "none"  # the default's second axis belongs to the default's rule
         for key in (*VIEWS[view].keys, *VIEWS[view].shown):
-            values[key] = self._value(key, known[key], self._query.pop(key, None), getattr(default, key))
-        for key in self._query:
+            values[key] = self._link.value(key, known[key], self._link.left.pop(key, None), getattr(default, key))
+        for key in self._link.left:
             if key not in frame.KEYS:  # read by those who show the link, not by those who compute it
-                self._refused.append(f"“{_short(key)}” is not something a {view} link says, so it was ignored.")
+                self._link.refused.append(f"“{short(key)}” is not something a {view} link says, so it was ignored.")
         experiment = self._built(values, default)
-        return experiment, _cut(self._refused)
+        return experiment, cut(self._link.refused)
 
     def _built(self, values: dict[str, Any], default: Experiment) -> Experiment:
         """The experiment, or with as few values as possible put back to their defaults so that the rest fits together."""
@@ -501,107 +465,26 @@ class _Reader:
                     reasons.append(str(refusal))
                     continue
                 # One reason for each value put back: each repair may uncover the next.
-                self._refused += [f"{reason} The default is used." for reason in dict.fromkeys(reasons)][:count]
+                self._link.refused += [f"{reason} The default is used." for reason in dict.fromkeys(reasons)][:count]
                 return experiment
-        self._refused.append(f"{reasons[-1]} The default is shown.")
+        self._link.refused.append(f"{reasons[-1]} The default is shown.")
         return default
 
     def _optimizers(self, default: Experiment) -> tuple[Stepper, ...]:
         most = VIEWS[default.view].optimizers
         found: list[Stepper] = []
         for number in "123456789":
-            if f"opt{number}" not in self._query:
+            if f"opt{number}" not in self._link.left:
                 continue
             if len(found) == most:
-                self._take(f"opt{number}")
+                self._link.take(f"opt{number}")
                 one_or_more = f"at most {most} optimizers" if most > 1 else "one optimizer"
-                self._refused.append(f"opt{number} was ignored: this view shows {one_or_more}.")
+                self._link.refused.append(f"opt{number} was ignored: this view shows {one_or_more}.")
                 continue
-            optimizer = self._stepper(f"opt{number}")
+            optimizer = self._link.stepper(f"opt{number}")
             if optimizer is not None:
                 found.append(optimizer)
         return tuple(found) or default.optimizers
-
-    def _stepper(self, prefix: str) -> Stepper | None:
-        """A rule with the layers around it; a layer that does not fit is left out."""
-        schedule = self._declared(f"{prefix}.schedule", SCHEDULES, None)
-        names = self._query.pop(f"{prefix}.wrap", "")
-        given = {name: self._take(f"{prefix}.{name}") for name in WRAPPERS}
-        stepper: Stepper | None = self._declared(prefix, OPTIMIZERS, None)
-        if stepper is None:
-            return None
-        for name in dict.fromkeys(names.split(",")) if names else ():
-            if name not in WRAPPERS:
-                self._refused.append(
-                    f"{prefix}.wrap = {_short(name)} is unknown, so it was left out. Allowed: {', '.join(WRAPPERS)}."
-                )
-                continue
-            kind = WRAPPERS[name]
-            try:
-                stepper = kind(inner=stepper, **self._settings(f"{prefix}.{name}", kind, given.pop(name)))
-            except (ValueError, TypeError) as refusal:
-                self._refused.append(f"{refusal} It was left out.")
-        for name, rest in given.items():
-            for full in rest:
-                self._refused.append(f"{_short(full)} was ignored: {prefix}.wrap does not name {name}.")
-        return stepper if schedule is None else Scheduled(inner=stepper, schedule=schedule)
-
-    def _take(self, prefix: str) -> dict[str, str]:
-        """Removes and returns prefix and prefix.* of the query."""
-        keys = [key for key in self._query if key == prefix or key.startswith(f"{prefix}.")]
-        return {key: self._query.pop(key) for key in keys}
-
-    def _declared(self, prefix: str, registry: Mapping[str, Any], default: Any) -> Any:
-        """A landscape or optimizer of the registry with its settings."""
-        given = self._take(prefix)
-        name = given.pop(prefix, None)
-        if name is None:
-            for full in given:
-                self._refused.append(f"{_short(full)} was ignored: the link has no {prefix} that it could belong to.")
-            return default
-        if name not in registry:
-            instead = f"; {default.name} is shown" if default is not None else ", so it was left out"
-            foreign = elsewhere(name) if prefix == "land" else ""
-            sentence = f"{prefix} = {_short(name)} is unknown{instead}. Allowed: {', '.join(registry)}."
-            self._refused.append(f"{foreign}{instead}." if foreign else sentence)
-            return default
-        kind = registry[name]
-        values = self._settings(prefix, kind, given)
-        try:
-            return kind(**values)
-        except (ValueError, TypeError) as refusal:
-            sentence = " ".join(str(refusal).split())  # may quote a text with line breaks in it
-            self._refused.append(f"{sentence} The default of {name} is used.")
-            return kind()
-
-    def _settings(self, prefix: str, kind: Any, given: dict[str, str]) -> dict[str, Any]:
-        """The settings of a kind that the link gives under a prefix, read and checked one by one."""
-        known = settings(kind)
-        alias = {other: key for key, one in known.items() for other in one.aliases}
-        values: dict[str, Any] = {}
-        for full, text in given.items():
-            key = full.removeprefix(f"{prefix}.")
-            key = alias.get(key, key)
-            if key not in known:
-                listed = ", ".join(known) or "none"
-                self._refused.append(
-                    f"{_short(full)} is not a setting of {kind.name}, so it was ignored. Its settings: {listed}."
-                )
-                continue
-            if key in values:
-                self._refused.append(f"{_short(full)} was ignored: the link gives {prefix}.{key} already.")
-                continue
-            values[key] = self._value(full, known[key], text, known[key].default)
-        return values
-
-    def _value(self, name: str, one: Any, text: str | None, default: Any) -> Any:
-        if text is None:
-            return default
-        try:
-            return one.read(name, text)
-        except ValueError as refusal:
-            self._refused.append(f"{refusal} The default, {one.write(default)}, is used.")
-            return default
 
 
 def _is_surface(kind: type[Landscape]) -> bool:

@@ -363,6 +363,8 @@ def test_a_key_leaves_out_only_what_changes_the_looks(view):
             continue
         if name in ("vary", "across"):  # one means nothing without the other
             base = dataclasses.replace(base, vary="opt1.lr", across="0.1,0.2")
+        if name == "curve":  # runs between solutions
+            base = dataclasses.replace(base, plane="solutions")
         fitting = {"vary": "opt1.weight_decay", "quantity": "grad_norm"}  # among those that the default has
         other = fitting[name] if name in fitting else another(one, getattr(base, name))
         changed = dataclasses.replace(base, **{name: other})

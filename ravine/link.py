@@ -1,0 +1,143 @@
+"""Declared things in the query of a link: written with every value, and read with a sentence for what cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from landscapes import settings
+from landscapes.setting import Declared
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers
+from ravine.limits import LIMITS
+from ravine.own import elsewhere
+
+_MOST_REFUSALS = 6  # sentences that a reader will read
+
+
+def written(prefix: str, declared: Declared) -> dict[str, str]:
+    return {prefix: declared.name} | _written_settings(prefix, declared)
+
+
+def _written_settings(prefix: str, declared: Declared) -> dict[str, str]:
+    values = declared.values()
+    return {f"{prefix}.{key}": one.write(values[key]) for key, one in settings(declared).items()}
+
+
+def written_stepper(prefix: str, stepper: Stepper) -> dict[str, str]:
+    """opt1=adam, opt1.lr=..., and where there are such layers opt1.schedule=cosine, opt1.wrap=clip_norm, opt1.clip_norm.c=..."""
+    rule, schedule, wrappers = layers(stepper)
+    query = written(prefix, rule)
+    if schedule is not None:
+        query |= written(f"{prefix}.schedule", schedule)
+    if wrappers:
+        query[f"{prefix}.wrap"] = ",".join(one.name for one in wrappers)
+    for one in wrappers:
+        query |= _written_settings(f"{prefix}.{one.name}", one)
+    return query
+
+
+def too_long(size: int) -> str:
+    return f"The link has {size:,} characters and at most {LIMITS.link:,} are read, so it was ignored and the default is shown."
+
+
+def short(text: str) -> str:
+    """At most 40 printable characters of a text that may be hostile."""
+    shown = text[:41] if text[:41].isprintable() else ascii(text[:41])[1:-1]
+    return shown if len(shown) <= 40 else shown[:37] + "..."
+
+
+def cut(refusals: Sequence[str]) -> list[str]:
+    """As many sentences as a reader will read."""
+    if len(refusals) <= _MOST_REFUSALS + 1:
+        return list(refusals)
+    rest = len(refusals) - _MOST_REFUSALS
+    return [*refusals[:_MOST_REFUSALS], f"{rest} more values of the link were not used as they stand."]
+
+
+class Query:
+    """The query of one link: what is read is taken out of it, and sentences about the rest are collected."""
+
+    def __init__(self, query: Mapping[str, str]):
+        self.left = dict(query)  # what nobody has read yet
+        self.refused: list[str] = []
+
+    def stepper(self, prefix: str) -> Stepper | None:
+        """A rule with the layers around it; a layer that does not fit is left out."""
+        schedule = self.declared(f"{prefix}.schedule", SCHEDULES, None)
+        names = self.left.pop(f"{prefix}.wrap", "")
+        given = {name: self.take(f"{prefix}.{name}") for name in WRAPPERS}
+        stepper: Stepper | None = self.declared(prefix, OPTIMIZERS, None)
+        if stepper is None:
+            return None
+        for name in dict.fromkeys(names.split(",")) if names else ():
+            if name not in WRAPPERS:
+                self.refused.append(
+                    f"{prefix}.wrap = {short(name)} is unknown, so it was left out. Allowed: {', '.join(WRAPPERS)}."
+                )
+                continue
+            kind = WRAPPERS[name]
+            try:
+                stepper = kind(inner=stepper, **self._settings(f"{prefix}.{name}", kind, given.pop(name)))
+            except (ValueError, TypeError) as refusal:
+                self.refused.append(f"{refusal} It was left out.")
+        for name, rest in given.items():
+            for full in rest:
+                self.refused.append(f"{short(full)} was ignored: {prefix}.wrap does not name {name}.")
+        return stepper if schedule is None else Scheduled(inner=stepper, schedule=schedule)
+
+    def take(self, prefix: str) -> dict[str, str]:
+        """Removes and returns prefix and prefix.* of the query."""
+        keys = [key for key in self.left if key == prefix or key.startswith(f"{prefix}.")]
+        return {key: self.left.pop(key) for key in keys}
+
+    def declared(self, prefix: str, registry: Mapping[str, Any], default: Any) -> Any:
+        """A landscape or optimizer of the registry with its settings."""
+        given = self.take(prefix)
+        name = given.pop(prefix, None)
+        if name is None:
+            for full in given:
+                self.refused.append(f"{short(full)} was ignored: the link has no {prefix} that it could belong to.")
+            return default
+        if name not in registry:
+            instead = f"; {default.name} is shown" if default is not None else ", so it was left out"
+            foreign = elsewhere(name) if prefix == "land" else ""
+            sentence = f"{prefix} = {short(name)} is unknown{instead}. Allowed: {', '.join(registry)}."
+            self.refused.append(f"{foreign}{instead}." if foreign else sentence)
+            return default
+        kind = registry[name]
+        values = self._settings(prefix, kind, given)
+        try:
+            return kind(**values)
+        except (ValueError, TypeError) as refusal:
+            sentence = " ".join(str(refusal).split())  # may quote a text with line breaks in it
+            self.refused.append(f"{sentence} The default of {name} is used.")
+            return kind()
+
+    def _settings(self, prefix: str, kind: Any, given: dict[str, str]) -> dict[str, Any]:
+        """The settings of a kind that the link gives under a prefix, read and checked one by one."""
+        known = settings(kind)
+        alias = {other: key for key, one in known.items() for other in one.aliases}
+        values: dict[str, Any] = {}
+        for full, text in given.items():
+            key = full.removeprefix(f"{prefix}.")
+            key = alias.get(key, key)
+            if key not in known:
+                listed = ", ".join(known) or "none"
+                self.refused.append(
+                    f"{short(full)} is not a setting of {kind.name}, so it was ignored. Its settings: {listed}."
+                )
+                continue
+            if key in values:
+                self.refused.append(f"{short(full)} was ignored: the link gives {prefix}.{key} already.")
+                continue
+            values[key] = self.value(full, known[key], text, known[key].default)
+        return values
+
+    def value(self, name: str, one: Any, text: str | None, default: Any) -> Any:
+        if text is None:
+            return default
+        try:
+            return one.read(name, text)
+        except ValueError as refusal:
+            self.refused.append(f"{refusal} The default, {one.write(default)}, is used.")
+            return default
