@@ -363,6 +363,9 @@ def test_a_key_leaves_out_only_what_changes_the_looks(view):
             continue
         if name in ("vary", "across"):  # one means nothing without the other
             base = dataclasses.replace(base, vary="opt1.lr", across="0.1,0.2")
+        if name == "batch_size" and base.landscape.samples is None:
+            axes = {"over_x": Axis("lr", 0.1, 1.0, 4), "over_y": Axis("momentum", 0.0, 0.9, 4)}
+            base = Experiment(landscape=MLP(hidden=(2,)), optimizers=base.optimizers, view=view, **axes)
         if name == "curve":  # runs between solutions
             base = dataclasses.replace(base, plane="solutions")
         fitting = {"vary": "opt1.weight_decay", "quantity": "grad_norm"}  # among those that the default has
