@@ -40,14 +40,15 @@ def watch(
     every: int = 20,
     to: str | Path = "run.ravine",
     samples: int = 512,
-    budget: float | None = 0.1,
+    budget: float | None = 0.08,
     callback: Callable[[Record], object] | None = None,
 ) -> Watch:
     """Starts watching; call `step()` of what it returns after each `optimizer.step()`.
 
     Every `every`-th step is logged to the file `to`, with the length of the update and the optimizer's stability threshold.
     Loss, gradient norm, sharpness and the curvature along the update, on the first `samples` samples of `data` (see
-    landscapes.from_module), are added as often as they take at most the share `budget` of the training time; None measures at
+    landscapes.from_module), are added as often as they take at most the share `budget` of the training time, by its own clock,
+    which does not see that training is a little slower after each look; None measures at
     every logged step. Only the first look is taken at once, a rough one, so that a short run has one too: until training has
     paid for it, watching has taken more than its share, and there is no second. Fewer samples than all overestimate the sharpness of the whole. `callback` gets each record as a
     dictionary: for TensorBoard, Weights & Biases or your own. Raises ValueError or TypeError for what does not fit, and

@@ -239,7 +239,9 @@ def test_the_budget_bounds_what_watching_takes(tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["ravine.watch"], "time", SimpleNamespace(perf_counter=lambda: now[0]))
     module = network()
     optimizer = SGD(module.parameters(), lr=0.05)
-    probe = ravine.watch(module, nn.MSELoss(), (X.double(), Y.double()), optimizer, every=2, to=tmp_path / "a.ravine")
+    probe = ravine.watch(
+        module, nn.MSELoss(), (X.double(), Y.double()), optimizer, every=2, to=tmp_path / "a.ravine", budget=0.1
+    )
     look = probe._curvature
 
     def slow(*arguments):
