@@ -92,6 +92,10 @@ def frame(figure: go.Figure, axes: tuple[Floats, Floats], names: tuple[str, str]
             yaxis={"title": names[1], "range": ranges[1]},
             zaxis={"title": "", "showticklabels": False},
             aspectratio={"x": 1, "y": 1, "z": 0.6},
+            camera={
+                "eye": {"x": -1.1, "y": -1.7, "z": 1.4},
+                "center": {"x": 0, "y": 0, "z": -0.15},
+            },  # room for axis names
         )
     else:
         figure.update_xaxes(title_text=names[0], range=ranges[0], row=1, col=1)

@@ -170,17 +170,21 @@ def _marks(figure: go.Figure, caption: Caption, row: int, col: int) -> None:
 
 
 def _marks_above(figure: go.Figure, caption: Caption, x: Floats, y: Floats, height: Floats) -> None:
-    """The named points of a plane, on its surface."""
+    """The named points of a plane, just above its surface, which would swallow half of each."""
+    above = 0.02 * float(np.ptp(height[np.isfinite(height)])) if np.isfinite(height).any() else 0.0
     for name, a, b in caption.marks:
         figure.add_scatter3d(
-            x=[a], y=[b], z=lift(np.array([[a, b]]), x, y, height), mode="markers+text", text=[f"<b>{name}</b>"],
-            marker=_WHITE | {"size": 5}, textfont={"size": 16}, showlegend=False, hoverinfo="skip",
+            x=[a], y=[b], z=lift(np.array([[a, b]]), x, y, height) + above, mode="markers+text", text=[f"<b>{name}</b>"],
+            marker={"color": "white", "line": {"color": "black", "width": 3}, "size": 6}, showlegend=False,
+            textfont={"size": 18, "color": "#D55E00"}, textposition="top center", hoverinfo="skip",
         )  # fmt: skip
 
 
 def _noted(figure: go.Figure, result: Result, height: int) -> go.Figure:
     """Finished, with a line below about how exact the picture is; that of the least exact where there are several."""
-    return _footed(finished(figure, height), note(*result.planes), below=95)
+    three = any(one.type == "surface" for one in figure.data)
+    gray = "; the path, projected, turns gray where it is far from the plane" if three else ""
+    return _footed(finished(figure, height), note(*result.planes) + gray, below=95)
 
 
 def _footed(figure: go.Figure, text: str, below: int) -> go.Figure:
@@ -251,6 +255,7 @@ def _path(figure: go.Figure, result: Result, x: Floats, y: Floats, height: Float
     if three:
         colors = _fading(COLORS[0], far)  # in three dimensions Plotly knows one opacity for all
         common |= {"line": {"color": colors, "width": 4}, "marker": {"size": 3, "color": colors}}
+        common["showlegend"] = False  # its entry would be black
         figure.add_scatter3d(x=points[:, 0], y=points[:, 1], z=lift(points, x, y, height), **common)
     else:
         common |= {
