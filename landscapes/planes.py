@@ -75,7 +75,7 @@ def hessian(place: Place) -> Cut:
     """The two sharpest directions: the Hessian's top eigenvectors, of unit length."""
     pairs = top_eigenpairs(place.landscape, place.center, k=2, tol=1e-3)
     if not torch.isfinite(pairs.vectors).all():
-        raise ValueError("The Hessian is not finite at the centre: it has no eigenvectors there.")
+        raise ValueError("The Hessian is not finite at the center: it has no eigenvectors there.")
     names = tuple(
         f"eigenvector of λ = {value:.4g} (±{residual:.1g})"
         for value, residual in zip(pairs.values.tolist(), pairs.residuals.tolist(), strict=True)

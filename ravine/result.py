@@ -241,7 +241,7 @@ class Result:
         hidden = " This plane sees little of the path." if within < 0.1 * distance[0] else ""
         return (
             f"On this plane the {name} {span} ({note(plane)}).{lost} The path is a projection: its start lies "
-            f"{float(distance[0]):.3g} away from the plane, and its foot {float(within):.3g} from the centre on it.{hidden}"
+            f"{float(distance[0]):.3g} away from the plane, and its foot {float(within):.3g} from the center on it.{hidden}"
             f"{self._topology_sentence(plane)}"
         )
 
