@@ -49,19 +49,22 @@ def live(experiment: Experiment, draw: Callable[[Result], Sequence[Part]], *, ea
         active = _active(experiment)
         hidden = predict.asks(experiment)
         _status(experiment, job, active, hidden=hidden)
+        above = st.container()  # one element, whatever it holds: a figure that moves down a place would lose its zoom
         if hidden:
-            predict.ask(experiment, beside=True)
+            with above:
+                predict.ask(experiment, beside=True)
         result = job.result if job is not None and job.result is not None and job.result.visible else None
         if result is None and not hidden:
             result = st.session_state.get(f"{view} last")
             if result is not None:
-                st.caption("Below: the last run, until this one has something to show.")
+                above.caption("Below: the last run, until this one has something to show.")
         if result is not None and hidden:
             begun = components.figure(f"{view} asked", unanswered(result).figure().to_json())
             room.show(experiment, [begun], asking=True)
         elif result is not None:
             st.session_state[f"{view} last"] = result
-            said = predict.told(result)
+            with above:
+                said = predict.told(result)
             room.show(experiment, draw(result), says=result.summary() if result.complete else "", answer=said)
             reproduced(result)
         else:

@@ -5,6 +5,7 @@ Knows nothing of Streamlit: a page submits an experiment, polls the job it got, 
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
@@ -93,8 +94,25 @@ class Jobs:
         self._executor: Executor = executor or ThreadPoolExecutor(
             cores, "ravine-pieces", initializer=torch.set_num_threads, initargs=(1,)
         )
-        for index in range(workers):
-            threading.Thread(target=self._work, name=f"ravine-job-{index}", daemon=True).start()
+        self._closed = False
+        self._workers = [
+            threading.Thread(target=self._work, name=f"ravine-job-{index}", daemon=True) for index in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
+        atexit.register(self.close)  # a thread that is in torch when Python ends takes the process down with it
+
+    def close(self, patience: float = 5.0) -> None:
+        """Cancels everything, and waits so many seconds at most until the workers have ended."""
+        with self._changed:
+            self._closed = True
+            for job in self._jobs.values():
+                for owner in list(job.owners):
+                    self._leave(job, owner)
+            self._changed.notify_all()
+        until = time.monotonic() + patience
+        for worker in self._workers:
+            worker.join(max(0.0, until - time.monotonic()))
 
     def submit(self, experiment: Experiment, owner: str) -> Job:
         """The job for an experiment: the one that is there, or a new one. Raises Busy if too many wait already."""
@@ -190,8 +208,10 @@ class Jobs:
         torch.set_num_threads(1)
         while True:
             with self._changed:
-                while not self._waiting:
+                while not self._waiting and not self._closed:
                     self._changed.wait()
+                if self._closed:
+                    return
                 job = self._next()
                 job.state = RUNNING
             try:

@@ -60,7 +60,7 @@ def test_the_page_of_a_log_grows_with_it(browser, log, tmp_path):
 def test_a_dropped_log_is_drawn_and_another_file_refused(visit, log):
     screen = visit()
     screen.page.goto(f"{screen.address}/watch")
-    choose = screen.page.locator("input[type=file]")
+    choose = screen.page.locator("input[type=file][accept*='.ravine']")
     choose.set_input_files(dropped("run.ravine", log.read_bytes()))
     screen.page.get_by_text("Net with 12 parameters, trained by SGD").wait_for()
     screen.ready()
@@ -72,7 +72,7 @@ def test_a_dropped_log_is_drawn_and_another_file_refused(visit, log):
 def test_a_dropped_point_is_looked_at_and_a_pickle_refused(visit):
     screen = visit(STEPSIZE)
     screen.page.get_by_text("Look at a point from a file").click()
-    choose = screen.page.locator("input[type=file]")
+    choose = screen.page.locator("[data-testid=stMain] input[type=file]")
     choose.set_input_files(
         dropped("point.safetensors", safetensors.torch.save({"params": torch.tensor([[0.5, 0.5], [1.0, 1.0]])}))
     )

@@ -88,13 +88,17 @@ def test_a_step_is_pure(kind, land):
 @pytest.mark.parametrize("land", [ROSENBROCK, NETWORK], ids=["rosenbrock", "network"])
 def test_a_batch_of_runs_equals_the_runs_one_by_one(kind, land):
     for rule in variants(kind):
-        start = land.start(6, seed=3).reshape(2, 3, land.dim)
+        # Off the symmetry of odd networks and data: there a bias has a gradient of pure rounding, and rules that divide by
+        # the gradient's size make steps of it.
+        noise = 0.1 * torch.randn(6, land.dim, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        start = (land.start(6, seed=3) + noise).reshape(2, 3, land.dim)
         together, _ = walk(rule, land, start, 10)
         for i, j in itertools.product(range(2), range(3)):
             alone, _ = walk(rule, land, start[i, j], 10)
-            # A batched matrix product sums in another order; the surface's arithmetic is element by element.
-            # A rule that diverges on a steep surface does so alone as in company.
-            torch.testing.assert_close(together[:, i, j], alone, rtol=1e-12, atol=1e-13, equal_nan=True)
+            # A batched matrix product sums in another order, and eigenvectors make more of it; the surface's arithmetic is
+            # element by element. A rule that diverges on a steep surface does so alone as in company.
+            near = {"rtol": 1e-9, "atol": 1e-10} if land is NETWORK else {"rtol": 1e-12, "atol": 1e-13}
+            torch.testing.assert_close(together[:, i, j], alone, **near, equal_nan=True)
 
 
 @every_number

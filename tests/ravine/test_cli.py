@@ -98,7 +98,8 @@ def test_every_kind_of_file(tmp_path):
     lines = (tmp_path / "run.csv").read_text().splitlines()
     assert lines[0].startswith("step,loss,grad_norm,")
     assert [float(one.split(",")[1]) for one in lines[1:]] == compute(PATHS).trajectory.loss[:, 0].tolist()
-    assert "plotly" in (tmp_path / "run.html").read_text()
+    page = (tmp_path / "run.html").read_text()
+    assert 'id="picture"' in page
     assert (tmp_path / "run.png").read_bytes()[:4] == b"\x89PNG"
 
 

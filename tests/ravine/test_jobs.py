@@ -479,3 +479,17 @@ def test_the_queue_holds_what_is_waited_for(sequence):
         waiting = {job.experiment.seed for job in jobs._waiting}
         assert waiting >= {number for (_, number), when in seen.items() if clock.now - when <= 20.0}
         assert len(jobs._waiting) == len(waiting) <= 2
+
+
+def test_closing_ends_the_workers_and_what_they_compute(tmp_path, monkeypatch):
+    """A thread that is in torch when Python ends would take the process down with it."""
+    work = Work()
+    monkeypatch.setattr(ravine.jobs, "computing", work)
+    jobs = Jobs(Store(tmp_path), workers=2)
+    running, waiting = [jobs.submit(experiment(seed), f"visitor {seed}") for seed in range(3)][::2]
+    work.wait(lambda: len(work.started) == 2)
+    work.go(2)
+    jobs.close(PATIENCE)
+    assert running.state == waiting.state == CANCELLED
+    assert sorted(work.started) == sorted(work.ended) == [0, 1]
+    assert not any(worker.is_alive() for worker in jobs._workers)
