@@ -602,7 +602,7 @@ def test_a_slice_in_words():
     for part in (
         f"loss runs from {low:.4g} to {high:.4g}",
         f"its start lies {away:.3g} away from the plane",
-        f"its foot {np.linalg.norm(basis @ inside):.3g} from the centre on it",
+        f"its foot {np.linalg.norm(basis @ inside):.3g} from the center on it",
     ):
         assert part in sentence
     partial = next(computing(EXAMPLES["slice"]))

@@ -68,6 +68,22 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def _closed():
+    """Every queue ends with its test: what still waits in one would be computed by the next test's `Work`."""
+    made, begin = [], Jobs.__init__
+
+    def noted(self, *args, **options):
+        begin(self, *args, **options)
+        made.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Jobs, "__init__", noted)
+        yield
+    for jobs in made:
+        jobs.close(PATIENCE)
+
+
 @pytest.fixture
 def work(monkeypatch):
     work = Work()
