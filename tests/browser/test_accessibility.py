@@ -63,15 +63,13 @@ def test_no_serious_violation_in_what_opens_over_a_page(visit):
     """The panels in both themes by turns."""
     screen = visit("/?opt1=gd&opt1.lr=0.001&steps=20", color_scheme="light")
     page = screen.page
-    page.get_by_role("button", name="Export").click()
-    page.get_by_role("button", name="PNG", exact=True).wait_for()
+    screen.reveal(page.get_by_role("button", name="Export"), page.get_by_role("button", name="PNG", exact=True))
     screen.wait(_QUIET)
     assert violations(screen) == []
     page.keyboard.press("Escape")
     page.emulate_media(color_scheme="dark")
-    page.get_by_role("button", name="Share").click()
     code = page.get_by_role("button", name="QR code")
-    code.wait_for()
+    screen.reveal(page.get_by_role("button", name="Share"), code)
     screen.wait(_QUIET)
     assert violations(screen) == []
     code.click()

@@ -13,13 +13,13 @@ ONE = "/?opt1=gd&opt1.lr=0.0001&steps=100"
 def test_a_schedule_and_a_wrapper_go_around_a_rule(visit):
     screen = visit(ONE)
     before = losses(screen)
-    screen.page.get_by_role("button", name="Settings of run 1").click()
+    more = screen.page.get_by_role("button", name="Settings of run 1")
+    screen.reveal(more, screen.keyed("descend-opt1-wrap"))
     with screen.redrawn():
         screen.choose("descend-opt1-wrap", "Lookahead")
     screen.wait_query(opt1__wrap="lookahead", opt1__lookahead__k="5")
     screen.page.keyboard.press("Escape")  # closes the list, and with it the popover
-    if not screen.keyed("descend-opt1-schedule").is_visible():
-        screen.page.get_by_role("button", name="Settings of run 1").click()
+    screen.reveal(more, screen.keyed("descend-opt1-schedule"))
     with screen.redrawn():
         screen.choose("descend-opt1-schedule", "Cosine")
     screen.wait_query(opt1__schedule="cosine", opt1__schedule__floor="0.0")

@@ -22,10 +22,14 @@ def saved(screen, tmp_path, name):
     return path
 
 
+def export_panel(screen):
+    main = screen.page.locator("[data-testid=stMain]")
+    screen.reveal(main.get_by_role("button", name="Export"), screen.page.get_by_role("button", name="PNG", exact=True))
+
+
 def test_pictures_and_a_page_that_plays_from_a_disk(visit, tmp_path):
     screen = visit(SMALL)
-    screen.page.get_by_role("button", name="Export").click()
-    screen.page.get_by_role("button", name="PNG", exact=True).wait_for()
+    export_panel(screen)
     width, height, _ = next(iter(export.PRESETS.values()))
     with Image.open(saved(screen, tmp_path, "PNG")) as picture:
         assert picture.format == "PNG"
@@ -52,7 +56,7 @@ def test_pictures_and_a_page_that_plays_from_a_disk(visit, tmp_path):
 def test_a_results_file_opens_wherever_it_is_dropped(visit, tmp_path):
     screen = visit("/edge?" + TINY.replace("steps=300", "steps=40").replace("20x20", "6"))
     finished(screen)
-    screen.page.locator("[data-testid=stMain]").get_by_role("button", name="Export").click()
+    export_panel(screen)
     path = saved(screen, tmp_path, "Arrays (.zip)")
     other = visit("/?opt1=gd&opt1.lr=0.001&steps=20")
     held = other.page.evaluate_handle(
