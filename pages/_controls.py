@@ -13,6 +13,7 @@ from typing import Any
 import streamlit as st
 import torch
 
+from landscapes import LANDSCAPES, Landscape
 from landscapes.setting import (
     Choice,
     Declared,
@@ -27,7 +28,7 @@ from landscapes.setting import (
     settings,
 )
 from ravine import Experiment
-from ravine.experiment import DEVICES
+from ravine.experiment import DEVICES, offered
 from ravine.frame import PLAIN, Frame
 from ravine.picture import number
 from ravine.words import spoken
@@ -100,6 +101,16 @@ def settings_of(declared: Declared | type[Declared], prefix: str, *, leave_out: 
     }
 
 
+def landscape_choice(experiment: Experiment, title: str = "Landscape", **changed: Any) -> type[Landscape]:
+    """The menu of the landscapes that the experiment's view can show; `changed` are its on_change and args."""
+    names, key = offered(experiment.view), f"{experiment.view}.land"
+    place = names.index(begin(key, experiment.landscape.name))
+    if not visible("land"):
+        return type(experiment.landscape)
+    name = st.selectbox(title, names, place, key=key, format_func=lambda one: LANDSCAPES[one].label, **changed)
+    return LANDSCAPES[name]
+
+
 def own_controls(experiment: Experiment, names: Iterable[str]) -> dict[str, Any]:
     """Widgets for the named settings of the experiment itself; the values they stand at."""
     own = settings(Experiment)
@@ -148,6 +159,14 @@ def renew(key: str, value: Any) -> None:
     """
     st.session_state[f"{key} turn"] = st.session_state.get(f"{key} turn", 0) + 1
     st.session_state[renewed(key)] = value
+
+
+def put(values: dict[str, Any]) -> None:
+    """Puts several widgets with `renewed` keys at values, for a callback of a picture: it is redrawn by itself, and the
+    widgets stand beside it, so that the page as a whole runs."""
+    for key, value in values.items():
+        renew(key, value)
+    st.rerun()
 
 
 def _stride(value: int) -> int:

@@ -7,15 +7,25 @@ from typing import Any
 
 import streamlit as st
 
-from landscapes import LANDSCAPES, Landscape, Network, Supervised, settings
+from landscapes import Landscape, Network, Supervised, settings
 from landscapes.data import DATA
 from landscapes.setting import Choice, Flag, Integer, Number, Setting
 from landscapes.supervised import DATA_SETTINGS
 from optimizers import PROBES, Stepper
 from pages._cards import rule_cards
-from pages._controls import begin, control, machine_controls, own_controls, renew, renewed, section, visible
+from pages._controls import (
+    begin,
+    control,
+    landscape_choice,
+    machine_controls,
+    own_controls,
+    renew,
+    renewed,
+    section,
+    visible,
+)
 from ravine import Experiment
-from ravine.experiment import VIEWS, offered
+from ravine.experiment import VIEWS
 from ravine.limits import LIMITS
 from ravine.overlay import NOTHING, variable
 from ravine.stability import TOP, probe
@@ -51,16 +61,9 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
 def _landscape_controls(experiment: Experiment) -> tuple[type[Landscape], dict[str, Any]]:
     """The menu of landscapes, and the settings of one: of the model itself, and of the data."""
     view = experiment.view
-    names = offered(view)
-    place = names.index(begin(f"{view}.land", experiment.landscape.name))
-    name = experiment.landscape.name
-    if visible("land"):
-        name = st.selectbox(
-            "Landscape", names, place, key=f"{view}.land", format_func=lambda one: LANDSCAPES[one].label
-        )
-    kind = LANDSCAPES[name]
+    kind = landscape_choice(experiment)
     base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()
-    return kind, _landscape_settings(base, f"{view}.land.{name}")
+    return kind, _landscape_settings(base, f"{view}.land.{kind.name}")
 
 
 def _landscape_settings(landscape: Landscape, prefix: str) -> dict[str, Any]:

@@ -99,6 +99,16 @@ def unopened(before: Stepper, rule: Optimizer) -> tuple[dict[str, Any], tuple[Sc
     return values, (schedule, [partial(type(one), **one.values()) for one in wrappers])
 
 
+def further(
+    prefix: str, before: Stepper, rule: Optimizer
+) -> tuple[dict[str, Any], tuple[Schedule | None, list[partial[Wrapper]]]]:
+    """`rule_settings` and `around` in an expander; nothing where the link hides all settings of the rule but its step size."""
+    if not any(visible(one) for one in settings(rule) if one != "lr"):
+        return unopened(before, rule)
+    with st.expander("Settings of the rule", icon=":material/tune:"):
+        return rule_settings(prefix, rule), around(prefix, before)
+
+
 def built(
     rule: Optimizer,
     values: dict[str, Any],

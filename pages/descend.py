@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from landscapes import LANDSCAPES, Surface
+from landscapes import Surface
 from pages import _components as components
 from pages import _file as reopen
 from pages import _predict as predict
@@ -16,12 +16,11 @@ from pages import _room as room
 from pages import _services as services
 from pages._cards import rule_cards
 from pages._components import Part
-from pages._controls import begin, machine_controls, own_controls, settings_of, visible
+from pages._controls import begin, landscape_choice, machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
 from ravine import Experiment
 from ravine.around import AROUND
 from ravine.basins import NAMED, Basins, asked
-from ravine.experiment import offered
 from ravine.picture import BASIN_COLORS, colors_of, descend_view, number, surface_field
 
 VIEW = "descend"
@@ -30,23 +29,11 @@ _OFF = "Off"
 
 def surface_controls(experiment: Experiment) -> Surface:
     """The sidebar: which surface, and its settings."""
-    names = offered(VIEW)
-    place = names.index(begin(f"{VIEW}.land", experiment.landscape.name))
-    name = experiment.landscape.name
-    if visible("land"):
-        name = st.selectbox(
-            "Surface",
-            names,
-            place,
-            key=f"{VIEW}.land",
-            format_func=lambda one: LANDSCAPES[one].label,
-            on_change=_new_surface,
-        )
-    kind = LANDSCAPES[name]
+    kind = landscape_choice(experiment, "Surface", on_change=_new_surface)
     same = isinstance(experiment.landscape, kind)
     base = experiment.landscape if same else kind()
     try:
-        surface = kind(**settings_of(base, f"{VIEW}.land.{name}"))
+        surface = kind(**settings_of(base, f"{VIEW}.land.{kind.name}"))
     except ValueError as refusal:
         st.error(str(refusal))
         surface = base

@@ -13,7 +13,7 @@ from pages import _components as components
 from pages import _room as room
 from pages import _services as services
 from pages._components import Part
-from pages._controls import intro, own_controls, renew, section
+from pages._controls import intro, own_controls, put, section
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
@@ -29,7 +29,6 @@ VIEW = "slice"
 _MORE = (
     "ignore_biases", "others", "curve", "beside", "scale", "clip", "exact", "tolerance", "look_alpha", "look_beta",
 )  # fmt: skip
-MOVED = f"{VIEW}.moved"  # the buttons under the picture have changed controls outside of it
 _IDLE = {  # controls that change nothing, and where
     "mode": lambda experiment: experiment.drawing != "map" or experiment.beside != "nothing",
     "normalize": lambda experiment: experiment.plane != "random",
@@ -71,8 +70,6 @@ def about(experiment: Experiment) -> str:
 
 def draw(result: Result) -> list[Part]:
     """The plane, or as long as the network still trains, the training."""
-    if st.session_state.pop(MOVED, False):
-        st.rerun()  # a picture is redrawn by itself, and the controls stand beside it
     plane = result.plane
     if plane is None:
         trained = dataclasses.replace(result, experiment=training(result.experiment))
@@ -156,9 +153,7 @@ def _zoomed(result: Result) -> None:
 def _look(values: dict[str, float]) -> None:
     shown = st.session_state[f"{VIEW} shown"]
     shown.experiment = dataclasses.replace(shown.experiment, **values)  # for where the link hides the controls
-    for name, value in values.items():
-        renew(f"{VIEW}.{name}", value)
-    st.session_state[MOVED] = True
+    put({f"{VIEW}.{name}": value for name, value in values.items()})
 
 
 opening = opened(VIEW)

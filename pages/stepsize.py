@@ -6,19 +6,28 @@ import dataclasses
 
 import streamlit as st
 
-from landscapes import LANDSCAPES, Landscape, Surface, settings
+from landscapes import Landscape, Surface, settings
 from optimizers import study
 from pages import _components as components
 from pages import _room as room
 from pages._components import Part
-from pages._controls import begin, intro, machine_controls, own_controls, section, settings_of, visible
+from pages._controls import (
+    begin,
+    intro,
+    landscape_choice,
+    machine_controls,
+    own_controls,
+    section,
+    settings_of,
+    visible,
+)
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import batch_controls
-from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
+from pages._rules import built, further, rule_choice, step_size
 from pages._sharing import plain
 from ravine import Experiment, Result
-from ravine.experiment import DTYPES, offered
+from ravine.experiment import DTYPES
 from ravine.points import points
 from ravine.verdict import origins
 
@@ -28,34 +37,17 @@ VIEW = "stepsize"
 def controls(experiment: Experiment) -> Experiment:
     """The sidebar: where on which landscape, and which rule."""
     before, slot = experiment.optimizers[0], f"{VIEW}.opt1"
-    names = offered(VIEW)
-    place = names.index(begin(f"{VIEW}.land", experiment.landscape.name))
-    name = experiment.landscape.name
-    if visible("land"):
-        name = st.selectbox(
-            "Landscape",
-            names,
-            place,
-            key=f"{VIEW}.land",
-            format_func=lambda one: LANDSCAPES[one].label,
-            on_change=_moved,
-        )
-    kind = LANDSCAPES[name]
+    kind = landscape_choice(experiment, on_change=_moved)
     same = isinstance(experiment.landscape, kind)
     base = experiment.landscape if same else kind()
     rule = rule_choice(slot, before, "Rule")
     values = {"lr": step_size(slot, rule)}
     own = own_controls(experiment, ("steps", "at"))
     with section("Landscape", ":material/landscape:", settings(kind)):
-        chosen = settings_of(base, f"{VIEW}.land.{name}")
+        chosen = settings_of(base, f"{VIEW}.land.{kind.name}")
         start = _start(experiment.start if same else None, kind)
-    if any(visible(one) for one in settings(rule) if one != "lr"):
-        with st.expander("Settings of the rule", icon=":material/tune:"):
-            values |= rule_settings(slot, rule)
-            extras = around(slot, before)
-    else:
-        rest, extras = unopened(before, rule)
-        values |= rest
+    rest, extras = further(slot, before, rule)
+    values |= rest
     try:
         landscape = kind(**chosen)
         own |= batch_controls(experiment, landscape)

@@ -6,20 +6,31 @@ import dataclasses
 
 import streamlit as st
 
-from landscapes import LANDSCAPES, Landscape, Surface, settings
+from landscapes import Landscape, Surface, settings
 from landscapes.setting import Number, Setting
 from optimizers import swept
 from pages import _components as components
 from pages import _room as room
 from pages._components import Part
-from pages._controls import begin, intro, machine_controls, own_controls, renew, renewed, section, settings_of, visible
+from pages._controls import (
+    begin,
+    intro,
+    landscape_choice,
+    machine_controls,
+    own_controls,
+    put,
+    renewed,
+    section,
+    settings_of,
+    visible,
+)
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import batch_controls
-from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
+from pages._rules import built, further, rule_choice, step_size
 from ravine import Experiment, Result
 from ravine.axis import Axis, check_axis, fitted
-from ravine.experiment import OUTCOMES, offered
+from ravine.experiment import OUTCOMES
 from ravine.limits import LIMITS
 from ravine.picture import number
 from ravine.sweeps import SIZES, cell, closer, finer, natural, nearest, refitted
@@ -34,29 +45,13 @@ POINT = f"{VIEW}.point"  # clicked last: name -> value
 
 def sidebar(experiment: Experiment) -> Experiment:
     """What is run at every point of the sweep."""
-    names = offered(VIEW)
-    place = names.index(begin(f"{VIEW}.land", experiment.landscape.name))
-    name = experiment.landscape.name
-    if visible("land"):
-        name = st.selectbox(
-            "Landscape",
-            names,
-            place,
-            key=f"{VIEW}.land",
-            format_func=lambda one: LANDSCAPES[one].label,
-            on_change=_forget,
-            args=tuple(SIDES),
-        )
-    kind = LANDSCAPES[name]
+    kind = landscape_choice(experiment, on_change=_forget, args=tuple(SIDES))
     base = experiment.landscape if isinstance(experiment.landscape, kind) else kind()
-    landscape = _landscape(base, name)
+    landscape = _landscape(base, kind.name)
     before, slot = experiment.optimizers[0], f"{VIEW}.opt1"
     rule = rule_choice(slot, before, "Rule")
-    values, extras = unopened(before, rule)
     lr = step_size(slot, rule)
-    if any(visible(one) for one in settings(rule) if one != "lr"):
-        with st.expander("Settings of the rule", icon=":material/tune:"):
-            values, extras = rule_settings(slot, rule), around(slot, before)
+    values, extras = further(slot, before, rule)
     stepper = built(rule, values | {"lr": lr}, extras, before)
     own = own_controls(experiment, ("steps", "measure")) | batch_controls(experiment, landscape)
     own |= machine_controls(experiment)
@@ -143,12 +138,13 @@ def _forget_range(slot: str) -> None:
 
 
 def _set(axes: dict[str, Axis]) -> None:
-    """Puts the fields of the ranges there. They stand beside the picture, which is redrawn by itself unless told."""
-    for slot, axis in axes.items():
-        renew(f"{VIEW}.{slot} from", repr(axis.low))
-        renew(f"{VIEW}.{slot} to", repr(axis.high))
-        renew(f"{VIEW}.{slot} points", axis.points)
-    st.rerun()
+    put(
+        {
+            f"{VIEW}.{slot} {part}": value
+            for slot, axis in axes.items()
+            for part, value in (("from", repr(axis.low)), ("to", repr(axis.high)), ("points", axis.points))
+        }
+    )
 
 
 def _zoomed(experiment: Experiment) -> None:
