@@ -108,6 +108,11 @@ class Landscape(Facts, Declared):
         """Number of terms where the loss is a mean over samples; None where there is nothing to draw a batch from."""
         return None
 
+    @property
+    def coupled(self) -> bool:
+        """Does the loss of a sample depend on the samples that are evaluated with it, as with batch norm?"""
+        return False
+
     @abstractmethod
     def start(
         self, runs: int = 1, seed: int = 0, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"

@@ -101,6 +101,10 @@ class ModuleLandscape(Landscape):
         return self.model.samples
 
     @property
+    def coupled(self) -> bool:
+        return self.model.coupled
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about what the module does not support, and what is done instead."""
         return tuple(self.model.notes)

@@ -31,7 +31,8 @@ def normalization(choices: tuple[str, ...] = NORMS) -> Any:
     """The setting of normalization layers."""
     return setting(
         "none", choices=choices, label="Normalization",
-        help="Layers that normalize each sample over its features, or each feature over the whole batch.",
+        help="Layers that normalize each sample over its features, or each feature over all the samples that are evaluated "
+        "together: the training set, a minibatch, the test set.",
     )  # fmt: skip
 
 
@@ -39,10 +40,9 @@ def normalization(choices: tuple[str, ...] = NORMS) -> Any:
 class Network(Supervised):
     """Named weights, of shape (out, in, ...), biases, and scales and shifts of normalization; a kind says what its layers compute.
 
-    Weights start as gain * N(0, 1) times a scale. "lecun", 1 / sqrt(fan_in) (LeCun et al. 1998, Efficient BackProp), is also
-    the scale of the theory of the neural tangent kernel (Jacot et al. 2018, arXiv:1806.07572). "he" is sqrt(2 / fan_in) (He et al.
-    2015, arXiv:1502.01852), "xavier" sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010, AISTATS). "mean_field" is as
-    "lecun" but 1 / fan_in in the last layer, so that wide networks learn features (Mei et al. 2018, arXiv:1804.06561).
+    Weights start as gain * N(0, 1) times a scale. "lecun" is 1 / sqrt(fan_in) (LeCun et al. 1998, Efficient BackProp), "he"
+    sqrt(2 / fan_in) (He et al. 2015, arXiv:1502.01852), "xavier" sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010,
+    AISTATS). "mean_field" is as "lecun" but 1 / fan_in in the last layer, so that wide networks learn features (Mei et al. 2018, arXiv:1804.06561).
     "orthogonal" draws orthonormal rows or columns (Saxe et al. 2014, arXiv:1312.6120). Biases and shifts start at zero, scales at one.
     """
 
@@ -59,6 +59,10 @@ class Network(Supervised):
     @abstractmethod
     def widest(self) -> int:
         """Numbers per sample in the largest layer."""
+
+    @property
+    def coupled(self) -> bool:
+        return self.values().get("norm") == "batch"
 
     @abstractmethod
     def _signals(self, params: Tensor, inputs: Tensor) -> Iterator[Tensor]:

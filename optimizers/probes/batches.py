@@ -103,6 +103,8 @@ class _PerSample(Probe):
     most: int = setting(256, 2, 100_000, label="Samples", help="At most so many samples, drawn anew each time.")
 
     def refusal(self, landscape: Landscape, rule: Stepper) -> str:
+        if landscape.coupled:
+            return f"A sample has no loss of its own here, as with batch norm: {self.label} is not defined."
         return _finite_sum(self, landscape)
 
 

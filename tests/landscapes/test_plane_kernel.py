@@ -77,6 +77,22 @@ def test_parameters_that_overflow_give_what_the_network_gives():
     assert ours.isfinite().tolist() == expected.isfinite().tolist() == [False, True, False]
 
 
+def test_the_other_parametrization_scales_the_weights_of_the_plane():
+    land = MLP(hidden=(40, 24), parametrization="ntk")
+    center, directions = plane(land)
+    assert isinstance(land.outputs_on_plane(center, directions, land.training_set(center)[0]), PlaneKernel)
+    expected = torch.stack([land.loss(one) for one in center + POINTS @ directions])
+    torch.testing.assert_close(land.on_plane(center, directions)(POINTS), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_normalized_networks_are_evaluated_as_they_are(norm):
+    land = MLP(hidden=(40,), norm=norm, subset=50)
+    center, directions = plane(land)
+    expected = torch.stack([land.loss(one) for one in center + POINTS @ directions])
+    torch.testing.assert_close(land.on_plane(center, directions)(POINTS), expected, rtol=1e-12, atol=0)
+
+
 def test_weight_decay_counts_at_every_point():
     land, plain = (MLP(hidden=(40,), weight_decay=weight) for weight in (0.3, 0.0))
     center, directions = plane(land)

@@ -270,6 +270,7 @@ def test_the_training_jacobian_is_that_of_finite_differences(name):
         ("train_accuracy", NET, GD(), "chebyshev has no classes: Training accuracy is not defined."),
         ("test_loss", MLP(hidden=(3,), subset=30), GD(), "There are no test samples: choose a share of the samples to hold out."),
         ("gfs_sharpness", NET, GD(), "Where gradient flow ends on Multilayer perceptron is not known in closed form: it has no GFS sharpness here."),
+        ("gradient_noise", MLP(hidden=(3,), norm="batch"), GD(), "A sample has no loss of its own here, as with batch norm: Gradient noise covariance is not defined."),
         ("gradient_noise", QUADRATIC, GD(), "Quadratic bowl is not a mean over samples: Gradient noise covariance is not defined."),
         ("sparsity", QUADRATIC, GD(), "Quadratic bowl has no hidden activations: their sparsity is not defined."),
         ("training_jacobian", NET, OPTIMIZERS["sam"](), "SAM asks for more than one gradient where it stands: its training Jacobian is not computed."),
