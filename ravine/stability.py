@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -125,8 +126,30 @@ def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
 
 
 def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
-    """Many runs in one sentence."""
-    told = [telling(gauges(experiment, run, path)) for run, path in zip(experiment.runs, paths, strict=True)]
-    reached = sum(one is not None and one.crossing is not None for one in told)
-    died = sum(int(path.diverged_at) >= 0 for path in paths)
-    return f"{reached} of {len(paths)} runs reach their threshold" + (f", and {died} diverged." if died else ".")
+    """Many runs in a few words: which of them reach their threshold, and when; which diverged."""
+    reached, others, without, died = list[str](), list[str](), list[str](), list[str]()
+    for run, path in zip(experiment.runs, paths, strict=True):
+        gauge = telling(gauges(experiment, run, path))
+        if gauge is None:
+            without.append(run.label)
+        elif gauge.crossing is None:
+            others.append(run.label)
+        else:
+            reached.append(f"{run.label} at step {int(gauge.step[gauge.crossing])}")
+        if int(path.diverged_at) >= 0:
+            died.append(f"{run.label} at step {int(path.diverged_at)}")
+    beginning = _beginning([run.label for run in experiment.runs])
+    told = f"{len(reached)} of {len(paths)} runs reach their threshold"
+    parts = [("", reached), ("Not so far: ", others), ("Without a fixed threshold: ", without), ("Diverged: ", died)]
+    listed = [f"{said}{_listed(names, beginning)}." for said, names in parts if names]
+    return f"{told}{': ' if reached else '. '}{' '.join(listed)}"
+
+
+def _beginning(labels: Sequence[str]) -> str:
+    """What all labels begin with, up to a sign of equality: it need not be said again for each."""
+    common = os.path.commonprefix(labels)
+    return common[: common.rfind("= ") + 2] if "= " in common else ""
+
+
+def _listed(names: Sequence[str], beginning: str) -> str:
+    return ", ".join([names[0], *(one.removeprefix(beginning) for one in names[1:])])

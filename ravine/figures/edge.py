@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
+from torch import Tensor
 
 from optimizers import PROBES, Trajectory
 from optimizers.probes import SpectralDensity
@@ -17,6 +18,7 @@ from ravine.figures.parts import finished
 from ravine.overlay import Run
 from ravine.picture import COLORS, number, run_colors
 from ravine.stability import GAUGED, TOP, Gauge, gauges
+from ravine.words import plain
 
 if TYPE_CHECKING:  # Result.figure calls this package
     from ravine.result import Result
@@ -25,6 +27,7 @@ _LOSS, _GAUGE, _OTHER = 170, 240, 150  # heights of the panels in pixels
 _GAP = 26
 _DENSITY = SpectralDensity.name
 _FLOW = "#8A8A8A"
+_SQUEEZED = 2.0  # times what most values need: then the axis ends before the highest
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,17 @@ def edge(result: Result) -> go.Figure:
         rows=len(heights), cols=1, shared_xaxes=True, vertical_spacing=_GAP / total, row_heights=heights
     )
     colors = run_colors(experiment)
+    panels = [
+        _panel(row, [found[name] for found in measured if name in found], experiment.relative)
+        for row, name in enumerate(kinds, start=2)
+    ]
+    highest = _highest_loss(result)
     for index, (run, path) in enumerate(runs):
         style = _style(index, run, colors[index], alone=len(runs) == 1)
-        _loss(figure, style, path)
-        for row, name in enumerate(kinds, start=2):
+        _loss(figure, style, path, highest)
+        for panel, name in zip(panels, kinds, strict=True):
             if name in measured[index]:
-                _sharpness(figure, row, style, measured[index][name], experiment.steps, experiment.relative)
+                _sharpness(figure, panel, style, measured[index][name], experiment.steps, experiment.relative)
         if TOP in path.probes:
             _following(figure, style, measured[index]["sharpness"], path, experiment.relative)
         for row, name in enumerate(others, start=2 + len(kinds)):
@@ -73,17 +81,18 @@ def edge(result: Result) -> go.Figure:
     if result.flow is not None:
         _flow(figure, result, kinds)
     if len(runs) > 1:
-        key = {"mode": "lines", "x": [None], "y": [None], "name": "its threshold"}
-        figure.add_scatter(**key, line={"color": _FLOW, "dash": "dash", "width": 1.5}, row=2, col=1)
+        _keys(figure, panels, experiment.steps, followed=any(TOP in path.probes for path in result.paths))
     positive = all(bool((path.loss[path.loss.isfinite()] > 0).all()) for path in result.paths)
     batches = any(run.batch_size for run in experiment.runs)
     figure.update_yaxes(
         title_text="loss of<br>the batch" if batches else "loss", type="log" if positive else "linear", row=1, col=1
     )
-    losses = torch.cat([path.loss[path.loss.isfinite()].cpu().double() for path in result.paths])
-    most = 100 * max(float(path.loss[0]) for path in result.paths)
-    if positive and len(losses) and float(losses.max()) > most:  # a run that diverges would squeeze the others flat
-        figure.update_yaxes(range=np.log10([0.8 * float(losses.min()), most]).tolist(), row=1, col=1)
+    if highest is not None:
+        least = min(float(path.loss[path.loss.isfinite()].min()) for path in result.paths)
+        _ends(figure, 1, np.log10([0.8 * least, highest]).tolist())
+    for panel in panels:
+        if panel.top is not None:
+            _ends(figure, panel.row, [0.0, panel.top])
     for row, name in enumerate(kinds, start=2):
         title = {"sharpness": "sharpness λ"}.get(name) or _wrapped(PROBES[name].label)
         units = "<br>over threshold" if experiment.relative else ""
@@ -99,6 +108,70 @@ def edge(result: Result) -> go.Figure:
     )  # a click anywhere hits the nearest line
 
 
+def _highest_loss(result: Result) -> float | None:
+    """Where the axis of the loss ends, if a run that diverges would squeeze the others flat; None where all fits."""
+    losses = torch.cat([path.loss[path.loss.isfinite()].cpu().double() for path in result.paths])
+    most = 100 * max(float(path.loss[0]) for path in result.paths)
+    return most if len(losses) and float(losses.min()) > 0 and float(losses.max()) > most else None
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """How one kind of sharpness is drawn for all runs."""
+
+    row: int
+    top: float | None  # where its axis ends, if a spike would squeeze the rest flat
+    common: tuple[str, float] | None  # the threshold that all runs share, and what it is called
+
+
+def _panel(row: int, found: list[Gauge], relative: bool) -> _Panel:
+    limited = [one for one in found if one.limit is not None and len(one.value)]
+    limits = [torch.ones_like(one.value) if relative else one.limit for one in limited if one.limit is not None]
+    values = [one.value / one.limit if relative and one.limit is not None else one.value for one in limited]
+    common = None
+    if len(limits) > 1 and all(bool((limit == limits[0][0]).all()) for limit in limits):
+        texts = {"threshold" if relative else one.text for one in limited}
+        text, level = texts.pop() if len(texts) == 1 else "threshold", float(limits[0][0])
+        common = (text if relative else f"{text} = {number(level)}"), level
+    return _Panel(row, _top(values, limits), common)
+
+
+def _top(values: list[Tensor], limits: list[Tensor]) -> float | None:
+    """What shows each run's lowest threshold and all but the highest values; None where that is nearly everything."""
+    every = torch.cat([*values, *limits]) if values else torch.zeros(0)
+    every, lowest = every[every.isfinite()], [float(limit.min()) for limit in limits if bool(limit.isfinite().any())]
+    if not lowest:
+        return None
+    seen = torch.cat(values)
+    usual = 1.1 * max(2 * max(lowest), float(seen[seen.isfinite()].quantile(0.95)))
+    return usual if float(every.max()) > _SQUEEZED * usual else None
+
+
+def _ends(figure: go.Figure, row: int, ends: list[float]) -> None:
+    """The axis of a panel shows a part, and says so: the rest is a double click away."""
+    figure.update_yaxes(range=ends, row=row, col=1)
+    figure.add_annotation(
+        text="higher values are cut off; a double click shows them", x=1, y=1, xref="x domain", yref="y domain",
+        xanchor="right", yanchor="top", showarrow=False, font={"size": 11}, row=row, col=1,
+    )  # fmt: skip
+
+
+def _keys(figure: go.Figure, panels: list[_Panel], steps: int, *, followed: bool) -> None:
+    """What the lines of several runs mean, each in its run's color; and a threshold that is everyone's, once."""
+    line = {"color": _FLOW, "dash": "dash", "width": 2.5}
+    for panel in panels:
+        if panel.common is not None:
+            name, level = panel.common
+            figure.add_scatter(
+                x=[0, steps], y=[level] * 2, mode="lines", name=name, line=line, hoverinfo="skip", row=panel.row, col=1
+            )
+    key = {"mode": "lines", "x": [None], "y": [None], "row": 2, "col": 1}
+    if any(panel.common is None for panel in panels):
+        figure.add_scatter(**key, name="its threshold", line=line)
+    if followed:
+        figure.add_scatter(**key, name="thin: its next eigenvalues", line={"color": _FLOW, "width": 1.2})
+
+
 def _wrapped(label: str) -> str:
     """The name of a panel in lines that are no longer than the panel is high."""
     return "<br>".join(wrap(label.lower(), 20))
@@ -110,7 +183,7 @@ def _style(index: int, run: Run, color: str, *, alone: bool) -> _Style:
     return _Style(index, run.label, color, color, color)
 
 
-def _loss(figure: go.Figure, style: _Style, path: Trajectory) -> None:
+def _loss(figure: go.Figure, style: _Style, path: Trajectory, highest: float | None) -> None:
     loss = path.loss.cpu().numpy()
     name = style.label or "loss"
     figure.add_scatter(
@@ -126,11 +199,15 @@ def _loss(figure: go.Figure, style: _Style, path: Trajectory) -> None:
     died = int(path.diverged_at)
     if died > 0:
         marker = {"symbol": "x", "size": 9, "color": style.loss}
-        shared = style.trace(f"diverged at step {died}") | {"hovertemplate": f"diverged at step {died}<extra></extra>"}
-        figure.add_scatter(x=[died - 1], y=loss[died - 1 : died], mode="markers", marker=marker, **shared, row=1, col=1)
+        said = f"{style.label}<br>diverged at step {died}<extra></extra>".removeprefix("<br>")
+        shared = style.trace(f"diverged at step {died}") | {"hovertemplate": said}
+        at = loss[died - 1] if highest is None else min(loss[died - 1], highest)  # on the edge of what is seen
+        figure.add_scatter(
+            x=[died - 1], y=[at], mode="markers", marker=marker, cliponaxis=False, **shared, row=1, col=1
+        )
 
 
-def _sharpness(figure: go.Figure, row: int, style: _Style, gauge: Gauge, steps: int, relative: bool) -> None:
+def _sharpness(figure: go.Figure, panel: _Panel, style: _Style, gauge: Gauge, steps: int, relative: bool) -> None:
     """The measured values, the threshold as a dashed line, and where it is first reached."""
     if relative and gauge.limit is None:
         return
@@ -143,30 +220,33 @@ def _sharpness(figure: go.Figure, row: int, style: _Style, gauge: Gauge, steps: 
         line={"color": style.sharp, "width": 2},
         marker={"size": 4},
         **style.trace(called),
-        row=row,
+        row=panel.row,
         col=1,
     )
     if gauge.limit is None or not bool(torch.isfinite(gauge.limit).any()):
         return
     limit = gauge.limit / unit
     level = bool((limit == limit[0]).all())
-    figure.add_scatter(
-        x=[0, steps] if level else gauge.step.numpy(),
-        y=[float(limit[0])] * 2 if level else limit.numpy(),
-        mode="lines",
-        line={"color": style.limit, "width": 1.5 if style.label else 2.5, "dash": "dash"},
-        **style.trace(f"{gauge.text} = {number(float(limit[0]))}" if level and not relative else gauge.text),
-        row=row,
-        col=1,
-    )
+    if panel.common is None:
+        figure.add_scatter(
+            x=[0, steps] if level else gauge.step.numpy(),
+            y=[float(limit[0])] * 2 if level else limit.numpy(),
+            mode="lines",
+            line={"color": style.limit, "width": 1.5 if style.label else 2.5, "dash": "dash"},
+            **style.trace(f"{gauge.text} = {number(float(limit[0]))}" if level and not relative else gauge.text),
+            row=panel.row,
+            col=1,
+        )
     first = gauge.crossing
     if first is not None:
         step = int(gauge.step[first])
         said = f"first reaches {gauge.text} at step {step}"
         mark = {"symbol": "diamond-open", "size": 12, "color": style.limit, "line": {"width": 2.5}}
         shared = style.trace(said) | {"hovertemplate": f"{style.label}<br>{said}<extra></extra>".removeprefix("<br>")}
+        height = float((gauge.value / unit)[first])
+        at = height if panel.top is None else min(height, panel.top)
         figure.add_scatter(
-            x=[step], y=[float((gauge.value / unit)[first])], mode="markers", marker=mark, **shared, row=row, col=1
+            x=[step], y=[at], mode="markers", marker=mark, cliponaxis=False, **shared, row=panel.row, col=1
         )
 
 
@@ -177,10 +257,10 @@ def _following(figure: go.Figure, style: _Style, gauge: Gauge, path: Trajectory,
     unit = gauge.limit if relative and gauge.limit is not None else torch.ones_like(gauge.value)
     values = path.probes[TOP].cpu().double()[torch.isin(path.step, gauge.step)]
     for place, column in enumerate((values / unit[:, None]).unbind(-1)[1:], start=2):
-        shared = style.trace(f"λ{place}")
+        shared = style.trace(plain(rf"\lambda_{place}"), legend=not style.label)
         figure.add_scatter(
-            x=gauge.step.numpy(), y=column.numpy(), mode="lines", line={"color": style.sharp, "width": 1},
-            opacity=1.1 - 0.15 * place, **shared | {"showlegend": shared["showlegend"] and place == 2}, row=2, col=1,
+            x=gauge.step.numpy(), y=column.numpy(), mode="lines", line={"color": style.sharp, "width": 1.2},
+            opacity=1.2 - 0.15 * place, **shared, row=2, col=1,
         )  # fmt: skip
 
 

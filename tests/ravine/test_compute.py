@@ -523,7 +523,21 @@ def test_many_runs_in_one_sentence():
     wild = OPTIMIZERS["gd"](lr=1e4, weight_decay=100.0)
     rules = (OPTIMIZERS["gd"](lr=1e-3), OPTIMIZERS["gd"](lr=5.0), wild)
     result = compute(network(optimizers=rules, steps=40))
-    assert result.summary() == "2 of 3 runs reach their threshold, and 1 diverged."
+    died = int(result.paths[2].diverged_at)
+    assert result.summary() == (
+        "2 of 3 runs reach their threshold: Gradient descent, η = 5 at step 0, 1e+04 at step 0. Not so far: Gradient descent, "
+        f"η = 0.001. Diverged: Gradient descent, η = 1e+04 at step {died}."
+    )
+    shared = compute(network(steps=5, vary="opt1.lr", across="0.001,0.002,5.0,6.0"))
+    assert shared.summary() == (
+        "2 of 4 runs reach their threshold: η = 5.0 at step 0, 6.0 at step 0. Not so far: η = 0.001, 0.002."
+    )
+    other = (OPTIMIZERS["gd"](lr=1e-3), OPTIMIZERS["gd"](lr=2e-3), OPTIMIZERS["signsgd"](lr=1e-3))
+    assert (
+        compute(network(optimizers=other, steps=5))
+        .summary()
+        .endswith("Without a fixed threshold: Sign descent, η = 0.001.")
+    )
     assert compute(network()).summary() == compute(network()).sentences()[0]
 
 

@@ -127,9 +127,9 @@ def test_where_a_run_diverged_is_marked():
     died = int(result.paths[1].diverged_at)
     (dead,) = [one for one in result.figure().data if one.name and "diverged" in one.name]
     assert (dead.meta, list(dead.x)) == (1, [died - 1])
-    assert dead.y[0] == float(result.paths[1].loss[died - 1])
     low, high = result.figure().layout.yaxis.range  # the other run is not squeezed flat
     assert 10**high == pytest.approx(100 * float(result.paths[1].loss[0]))
+    assert float(result.paths[1].loss[died - 1]) > 10**high == pytest.approx(dead.y[0])  # on the edge of what is seen
     assert 10**low < float(result.paths[0].loss.min())
 
 
@@ -150,11 +150,34 @@ def test_in_units_of_the_threshold_every_line_is_at_one():
     experiment = overlaid(steps=30)
     plain = compute(experiment)
     figure = dataclasses.replace(plain, experiment=dataclasses.replace(experiment, relative=True)).figure()
-    assert [list(one.y) for one in lines(figure, 2)] == [[1.0, 1.0]] * 3
+    (shared,) = lines(figure, 2)
+    assert (shared.name, list(shared.y), shared.meta) == ("threshold", [1.0, 1.0], None)
     for index, lr in enumerate((0.1, 0.5, 20.0)):
         sharp = next(one for one in figure.data if one.meta == index and "sharpness" in one.name)
         values = plain.paths[index].probes["sharpness"]
         np.testing.assert_allclose(sharp.y, values[~values.isnan()].numpy() * lr / 2)
+
+
+def test_a_threshold_that_all_runs_share_is_drawn_once():
+    (line,) = lines(compute(network(vary="seed", across="0,1,2")).figure(), 2)
+    assert (line.name, list(line.x), list(line.y), line.showlegend) == ("2/η = 20", [0, 20], [20.0, 20.0], None)
+    decayed = Scheduled(inner=OPTIMIZERS["gd"](lr=0.1), schedule=SCHEDULES["linear"]())
+    figure = compute(network(optimizers=(decayed, OPTIMIZERS["gd"](lr=0.1)), every=1)).figure()
+    falling, level = lines(figure, 2)
+    np.testing.assert_allclose(falling.y[:20], 20.0 / (1 - np.arange(20) / 20))
+    assert list(level.y) == [20.0, 20.0]
+
+
+def test_a_spike_does_not_hide_the_thresholds():
+    steady, wild = OPTIMIZERS["gd"](lr=0.1), OPTIMIZERS["gd"](lr=20.0)
+    result = compute(network(optimizers=(steady, wild), steps=60, every=1))
+    values = torch.cat([path.probes["sharpness"][:30] for path in result.paths])
+    assert float(values[values.isfinite()].max()) > 200
+    (_, top), calm = result.figure().layout.yaxis2.range, compute(network()).figure()
+    assert 40 <= top < 200
+    assert [one.text[:6] for one in result.figure().layout.annotations].count("higher") >= 1
+    assert calm.layout.yaxis2.range is None
+    assert not calm.layout.annotations
 
 
 def test_gradient_flow_and_the_step_looked_at_are_drawn():
@@ -176,13 +199,14 @@ def test_a_chosen_probe_has_a_panel_and_the_eigenvalues_lie_under_the_sharpness(
     seen = ~path.probes["distance"].isnan()
     np.testing.assert_allclose(drawn["distance from the start"].y, path.probes["distance"][seen].numpy())
     for index in range(1, 4):
-        np.testing.assert_allclose(drawn[f"λ{index + 1}"].y, path.probes["top_eigenvalues"][seen, index].numpy())
-        assert drawn[f"λ{index + 1}"].yaxis == drawn["sharpness λ"].yaxis
-    assert not {"λ1", "λ5"} & drawn.keys()  # the first is the sharpness
+        np.testing.assert_allclose(drawn["λ" + "₁₂₃₄₅"[index]].y, path.probes["top_eigenvalues"][seen, index].numpy())
+        assert drawn["λ" + "₁₂₃₄₅"[index]].yaxis == drawn["sharpness λ"].yaxis
+    assert not {"λ₁", "λ₅"} & drawn.keys()  # the first is the sharpness
+    assert all(drawn[f"λ{below}"].showlegend for below in "₂₃₄")
     assert len({drawn[name].yaxis for name in ("loss", "sharpness λ", "distance from the start")}) == 3
     relative = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, relative=True)).figure()
-    (second,) = [one for one in relative.data if one.name == "λ2"]
-    np.testing.assert_allclose(second.y, drawn["λ2"].y * 0.1 / 2)
+    (second,) = [one for one in relative.data if one.name == "λ₂"]
+    np.testing.assert_allclose(second.y, drawn["λ₂"].y * 0.1 / 2)
 
 
 def test_the_spectral_density_is_a_cloud_of_its_nodes():
