@@ -1,6 +1,7 @@
 /** A Plotly figure that is updated in place: zoom, pan and camera stay when new data arrive. */
 
 const NARROW = 520; // pixels
+const BELOW = 150; // pixels that a tall screen keeps for what stands below a figure
 let loading = null;
 
 /** Plotly's script, loaded once a page from the app itself. */
@@ -28,23 +29,38 @@ function themed(layout, host) {
   const out = { ...layout, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)" };
   const size = (layout.font?.size ?? 14) * type;
   out.font = { ...layout.font, size, color: text, family: color("--st-font", "sans-serif") };
+  out.modebar = { bgcolor: "rgba(0,0,0,0)", color: "rgba(128,128,128,0.8)", activecolor: text };
+  const full = layout.height ?? 450, scrolled = host.closest("[data-testid=stMain]")?.scrollTop ?? window.scrollY;
+  const room = window.innerHeight - host.getBoundingClientRect().top - scrolled;
   if (type > 1) {
     // Read from the back row, and on one screen without scrolling.
-    const room = window.innerHeight - host.getBoundingClientRect().top - window.scrollY - 24;
-    const full = layout.height ?? 450;
-    out.height = Math.max(340, 0.75 * full, Math.min(full, room));
+    out.height = Math.max(340, 0.75 * full, Math.min(full, room - 24));
     out.margin = { ...layout.margin, l: (layout.margin?.l ?? 70) * 1.25, b: (layout.margin?.b ?? 50) * 1.25 };
     out.legend = { ...layout.legend, font: { size: 0.85 * size } };
-  }
+    out.annotations = layout.annotations?.map((one) => ({ ...one, font: { ...one.font, size: (one.font?.size ?? 14) * type } }));
+  } else if (host.clientWidth > NARROW) out.height = Math.max(full, Math.min(1.8 * full, room - BELOW));
   for (const key of Object.keys(layout)) {
     if (/^[xy]axis\d*$/.test(key)) out[key] = { ...layout[key], gridcolor: grid, zerolinecolor: grid, linecolor: grid };
   }
   return out;
 }
 
-/** On a narrow screen the scales of the colours lie below the picture, which else is half of it. */
+/** In present mode lines are seen from the back row too. */
+function bold(traces, host) {
+  const type = Number(getComputedStyle(host).getPropertyValue("--rv-type")) || 1;
+  if (type === 1) return traces;
+  const wide = (part, by) => (typeof part?.[by] === "number" ? { ...part, [by]: part[by] * type } : part);
+  return traces.map((one) => (one.type === "scatter" ? { ...one, line: wide(one.line, "width"), marker: wide(one.marker, "size") } : one));
+}
+
+/** On a narrow screen the scales of the colours lie below the picture, which else is half of it; so do long legends. */
 function narrowed(traces, layout) {
   const bars = traces.filter((trace) => trace.colorbar && trace.showscale !== false);
+  if (!bars.length && traces.some((trace) => trace.type === "scatter")) {
+    const entries = traces.filter((trace) => trace.name && trace.showlegend !== false).length;
+    const height = (layout.height ?? 450) + 14 * entries;
+    return { ...layout, height, legend: { ...layout.legend, y: -64 / (height - 90), yanchor: "top" } };
+  }
   bars.forEach((trace, k) => {
     const title = { ...(typeof trace.colorbar.title === "string" ? { text: trace.colorbar.title } : trace.colorbar.title), side: "top" };
     trace.colorbar = { ...trace.colorbar, title, orientation: "h", x: 0.5, xanchor: "center", y: -0.17 - 0.24 * k, yanchor: "top", len: 1, thickness: 10, nticks: 5, tickangle: 0 };
@@ -72,8 +88,25 @@ function listen(host, setTriggerValue) {
 function clicks(host, setTriggerValue) {
   host.removeAllListeners("plotly_click");
   host.on("plotly_click", ({ points: [{ x, data: trace }] }) => {
-    if (Number.isInteger(trace.meta)) setTriggerValue("click", { step: x, run: trace.meta });
+    if (!Number.isInteger(trace.meta)) return;
+    setTriggerValue("click", { step: x, run: trace.meta });
+    if (host.layout.meta?.answer) reveal(`.st-key-${host.layout.meta.answer}`);
   });
+}
+
+/** Scroll to what answers a click where it would come out of sight, as on a phone: once it is there, and once it has its picture. */
+async function reveal(selector) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches, picture = ":is(.rv-figure[data-v], [data-testid=stAlert])";
+  for (const ready of [selector, `${selector} ${picture}`]) {
+    for (let tries = 0; tries < 100 && !document.querySelector(ready); tries += 1) await new Promise((resolve) => setTimeout(resolve, 100));
+    const found = document.querySelector(selector);
+    if (found && found.getBoundingClientRect().top > 0.5 * window.innerHeight) found.scrollIntoView({ behavior: still ? "auto" : "smooth" });
+  }
+}
+
+/** A tap is one click: not one more as the mouse that the browser plays for it, which Plotly would take for a double click. */
+function tap(event) {
+  if (event.cancelable && event.target.closest?.(".drag")) event.preventDefault();
 }
 
 /** Redraw when the room beside or around the figure changes, of which Plotly itself hears only with the window. */
@@ -91,7 +124,7 @@ function follow(host) {
  * @param {{data: string, parentElement: Element}} component data is a Plotly figure as JSON; empty, it only fetches
  *   Plotly, so that the first figure need not wait for it
  */
-export default function figure({ data, parentElement, setTriggerValue }, drawn = (host) => clicks(host, setTriggerValue)) {
+export default function figure({ data, parentElement, setTriggerValue }, drawn = (host) => clicks(host, setTriggerValue), free = true) {
   if (!data) {
     plotly().catch(() => null); // the first figure will try again and say what is wrong
     return () => {};
@@ -101,15 +134,19 @@ export default function figure({ data, parentElement, setTriggerValue }, drawn =
     host = document.createElement("div");
     host.className = "rv-figure";
     parentElement.append(host);
+    host.addEventListener("touchend", tap, { passive: false });
     follow(host);
   }
   const { data: traces, layout: given } = JSON.parse(data);
   const layout = (parentElement.clientWidth || Infinity) < NARROW ? narrowed(traces, given) : given;
-  const config = { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+  // A finger that moves across a figure scrolls the page, until it asks for the zoom.
+  if (free && matchMedia("(pointer: coarse)").matches) layout.dragmode = false;
+  // No button that hands the figure to another machine.
+  const config = { displaylogo: false, plotlyServerURL: "", modeBarButtonsToRemove: ["select2d", "lasso2d", "sendChartToCloud"] };
   host.style.minHeight = `${layout.height ?? 450}px`;
   delete layout.template;
   plotly()
-    .then((Plotly) => Plotly.react(host, traces, themed(layout, host), config))
+    .then((Plotly) => Plotly.react(host, bold(traces, host), themed(layout, host), config))
     .then(() => {
       drawn(host);
       host.dataset.v = String(Number(host.dataset.v ?? 0) + 1);
@@ -122,5 +159,5 @@ export default function figure({ data, parentElement, setTriggerValue }, drawn =
 
 /** The same, and the page hears of clicks and zooms. */
 export function map(component) {
-  return figure(component, (host) => listen(host, component.setTriggerValue));
+  return figure(component, (host) => listen(host, component.setTriggerValue), false);
 }

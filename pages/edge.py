@@ -43,7 +43,8 @@ def draw(result: Result) -> list[Part]:
     # What is looked at stands beside the figure, where the eyes are after a click, and stays there while one scrolls.
     along, *beside = st.columns([3, 2] if asked.at >= 0 else [1], gap="medium")
     with along:
-        parts = [components.figure(f"{VIEW} figure", looked.figure().to_json(), on_click_change=_clicked)]
+        figure = looked.figure().update_layout(meta={"answer": f"{VIEW}-beside"})  # where a click is answered
+        parts = [components.figure(f"{VIEW} figure", figure.to_json(), on_click_change=_clicked)]
     with beside[0].container(key=f"{VIEW} beside") if beside else st.container():
         parts += look(looked)
     if len(result.paths) > 1:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 COLUMNS = 400  # of a table at most: wider arrays are left to .npz, which the specification says
 UPLOAD = 64 << 20  # bytes of a results file, packed and unpacked
 _NAME = "specification.json"
+# No button that hands the figure to another machine.
+_STANDALONE = {
+    "displaylogo": False, "responsive": True, "plotlyServerURL": "", "modeBarButtonsToRemove": ["sendChartToCloud"],
+}  # fmt: skip
 # Width and height in pixels at 96 an inch, and the size of the type in points: what journals print.
 PRESETS: dict[str, tuple[int, int, int]] = {
     "one column (84 mm)": (318, 240, 8),
@@ -97,7 +101,7 @@ def html(result: Result, title: str = "") -> str:
     figure = result.figure()
     if title:
         figure.update_layout(title_text=title.replace("<", "&lt;"), margin_t=90)
-    text: str = figure.to_html(include_plotlyjs=True, config={"displaylogo": False, "responsive": True})
+    text: str = figure.to_html(include_plotlyjs=True, config=_STANDALONE)
     held = json.dumps(result.specification()).replace("<", "\\u003c")
     return text.replace("</body>", f'<script type="application/json" id="specification">{held}</script></body>')
 
