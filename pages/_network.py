@@ -92,7 +92,13 @@ def batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, An
             st.caption(f"{landscape.label} is not a mean over samples, so there are no minibatches to draw.")
         return {"batch_size": 0}
     with section("Minibatches", ":material/shuffle:", ("batch_size", "sampling")):
-        return own_controls(experiment, ("batch_size", "sampling"))
+        own = own_controls(experiment, ("batch_size", "sampling"))
+        if landscape.coupled and 0 < own["batch_size"] < landscape.samples:
+            st.caption(
+                "Batch norm takes its statistics from the minibatch: steps follow another loss than the one of all samples, "
+                "of which the sharpness is measured."
+            )
+        return own
 
 
 def _overlay_controls(experiment: Experiment, landscape: Landscape, optimizers: tuple[Stepper, ...]) -> dict[str, Any]:

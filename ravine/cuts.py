@@ -163,7 +163,9 @@ def rescaled(landscape: Landscape, params: Tensor) -> Tensor:
     named["W2"] /= _FACTOR
     twin = landscape.layout.pack(named)
     if not torch.isclose(landscape.loss(twin), landscape.loss(params), rtol=1e-5):
-        raise ValueError("Rescaling a layer changes what this network computes: choose rectified units (relu).")
+        raise ValueError(
+            "Rescaling a layer changes what this network computes: choose rectified units (relu), and no normalization."
+        )
     return twin
 
 

@@ -30,7 +30,7 @@ def nonlinearity(default: str) -> Any:
 def normalization(choices: tuple[str, ...] = NORMS) -> Any:
     """The setting of normalization layers."""
     return setting(
-        "none", choices=choices, label="Normalization",
+        "none", choices=choices, label="Normalization layers",
         help="Layers that normalize each sample over its features, or each feature over all the samples that are evaluated "
         "together: the training set, a minibatch, the test set.",
     )  # fmt: skip

@@ -77,8 +77,9 @@ def test_a_rescaled_twin_looks_the_same_where_filters_are_normalized():
     own, twin, raw, raw_twin = (one.loss for one in result.planes)
     assert torch.equal(own, twin)  # a power of two rounds nothing
     assert (raw - raw_twin).abs().max() > 0.5 * raw.min()
-    with pytest.raises(ValueError, match="choose rectified units"):
-        compute(sliced(TANH, beside="rescaled"))
+    for other in (TANH, dataclasses.replace(RELU, norm="layer")):
+        with pytest.raises(ValueError, match=r"choose rectified units \(relu\), and no normalization\.$"):
+            compute(sliced(other, beside="rescaled"))
 
 
 def test_panels_share_one_scale_and_their_contour_levels():
