@@ -7,6 +7,7 @@ an upload leads here: a link can name a landscape that is there already, as own:
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
 import os
 import re
@@ -14,14 +15,22 @@ import sys
 import types
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from landscapes import LANDSCAPES, Landscape
+import torch
+from torch import Tensor
+
+from landscapes import LANDSCAPES, Landscape, ModuleLandscape, Supervised
+from landscapes.batches import leaves
 
 ENVIRONMENT = "RAVINE_LANDSCAPES"  # file.py:factory, one a line: how the command line tells the app
 PREFIX = "own:"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+_OURS = ("landscapes", "optimizers", "ravine", "pages")
+_PYTHON = Path(os.__file__).parent
+_INSTALLED = {"site-packages", "dist-packages"}
 _loaded: dict[str, list[str]] = {}
 
 
@@ -100,16 +109,52 @@ def _is_kind(given: Any) -> bool:
     return isinstance(given, type) and issubclass(given, Landscape)
 
 
-def _adopted(name: str, given: Landscape | type[Landscape]) -> type[Landscape]:
-    """A kind of landscape in the registry whose defaults are the values of the one given.
+def _identity(given: Landscape | type[Landscape]) -> str:
+    """A digest of what the numbers of a user's landscape come from: results are good for as long as it stays the same.
 
-    Its numbers depend on code that we do not see, so its results are good for this process only (see Landscape.identity).
+    That is the code, every loaded file that came neither with Python nor from an installed package; and, for what code may
+    read elsewhere, the samples held out, and loss and gradient at two starting points, to the last bit. Where those cannot
+    be computed, or are drawn at random, results are good for this process only.
     """
+    digest = hashlib.sha256(sys.version.encode())
+    try:
+        landscape = given() if isinstance(given, type) else given
+        start = landscape.start(2)
+        seen = [start, *landscape.value_and_grad(start)]
+        if isinstance(landscape, (ModuleLandscape, Supervised)):
+            seen += leaves(landscape.test_set(start))
+    except Exception:  # whatever the user's code raises: it will say so where it is run
+        return uuid.uuid4().hex
+    for tensor in seen:
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + _bytes(tensor))
+    for name, path in sorted(_own_files().items()):
+        with suppress(OSError):  # a module made without a file
+            digest.update(f"{name} ".encode() + path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _own_files() -> dict[str, Path]:
+    """The files of loaded modules that are the user's, by the modules' names."""
+    modules = {name: getattr(one, "__file__", None) for name, one in list(sys.modules.items())}
+    paths = {name: Path(place) for name, place in modules.items() if place and name.partition(".")[0] not in _OURS}
+    return {
+        name: path
+        for name, path in paths.items()
+        if path.is_absolute() and _PYTHON not in path.parents and not _INSTALLED & set(path.parts)
+    }
+
+
+def _adopted(name: str, given: Landscape | type[Landscape]) -> type[Landscape]:
+    """A kind of landscape in the registry whose defaults are the values of the one given."""
     kind = given if isinstance(given, type) else type(given)
     namespace: dict[str, Any] = {
         "name": PREFIX + name,
         "label": f"{name} (your own)",
-        "identity": uuid.uuid4().hex,
+        "identity": _identity(given),
         "__module__": __name__,
         "__doc__": kind.__doc__,
         "__annotations__": {},

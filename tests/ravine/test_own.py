@@ -1,6 +1,9 @@
 """A user's own landscapes in the registry, and points from files: what is loaded, what is refused, and who can ask."""
 
+import importlib
 import io
+import sys
+from unittest.mock import ANY
 
 import pytest
 import safetensors.torch
@@ -17,7 +20,9 @@ from ravine.points import points
 SOURCE = """
 import torch
 from dataclasses import dataclass
+from pathlib import Path
 from torch import nn
+FOLDER = Path(__file__).parent
 from landscapes import LANDSCAPES, Surface, from_module, setting
 import neighbour
 
@@ -25,6 +30,14 @@ def net():
     torch.manual_seed(0)
     x = torch.linspace(-1, 1, neighbour.COUNT)[:, None]
     return from_module(nn.Sequential(nn.Linear(1, 5), nn.Tanh(), nn.Linear(5, 1)), nn.MSELoss(), (x, torch.sin(3 * x)))
+
+def of(inputs, test):
+    torch.manual_seed(0)
+    return from_module(nn.Linear(1, 1), nn.MSELoss(), (inputs[:, None], inputs[:, None]), test=(test[:, None], test[:, None]))
+
+def read(): return of(torch.load(FOLDER / "train.pt"), torch.ones(2))
+def held(): return of(torch.ones(1), torch.load(FOLDER / "test.pt"))
+def drawn(): return of(torch.randn(3, generator=torch.Generator().manual_seed(torch.seed())), torch.ones(2))
 
 @dataclass(frozen=True)
 class Bowl(Surface):
@@ -49,6 +62,8 @@ ready = Bowl(c=2.0)
 def file(tmp_path, monkeypatch):
     """The user's file; what it registers is gone after the test."""
     (tmp_path / "neighbour.py").write_text("COUNT = 12")
+    for name in ("train", "test"):
+        torch.save(torch.ones(2), tmp_path / f"{name}.pt")
     path = tmp_path / "mine.py"
     path.write_text(SOURCE)
     monkeypatch.setattr(own, "_loaded", {})
@@ -74,8 +89,9 @@ def test_the_menus_and_links_have_it(file, tmp_path):
     store = Store(tmp_path / "cache")
     result = compute(experiment, store=store)
     assert len(result.trajectory.loss) == 6
-    assert store.get(experiment) is not None
-    assert Store(tmp_path / "cache").get(experiment) is None  # never on disk: the file may change
+    again = Store(tmp_path / "cache").get(experiment)  # as after a restart
+    assert again is not None
+    assert torch.equal(again.trajectory.loss, result.trajectory.loss)
 
 
 def test_defaults_are_the_values_that_were_given(file):
@@ -90,17 +106,31 @@ def test_defaults_are_the_values_that_were_given(file):
     assert refused == []
     assert experiment.landscape.values() == {"c": 3.0}
     assert "own:" in experiment.landscape.name
+    assert LANDSCAPES["own:steep"].identity in experiment.key
     assert experiment.key != Experiment.from_url(link.replace("own:steep", "own:bowl"))[0].key
 
 
-def test_results_of_another_load_are_not_shared(file, monkeypatch):
-    def key():
+def test_results_are_good_for_as_long_as_the_code_and_what_it_computes_stay_the_same(file, monkeypatch):
+    def identity(name):
         monkeypatch.setattr(own, "_loaded", {})
-        register([f"{file}:net"])
-        values = {"optimizers": (OPTIMIZERS["gd"](lr=0.1),), "view": "edge", "steps": 5}
-        return Experiment(landscape=LANDSCAPES["own:net"](), **values).key
+        monkeypatch.delitem(sys.modules, "neighbour", raising=False)
+        importlib.invalidate_caches()
+        register([f"{file}:{name}"])
+        return LANDSCAPES[f"own:{name}"].identity
 
-    assert key() != key()
+    before = {name: identity(name) for name in ("net", "Bowl", "read", "held", "drawn")}
+    assert {name: identity(name) for name in before} == before | {"drawn": ANY}
+    assert identity("drawn") != before["drawn"]
+    torch.save(torch.tensor([0.5]), file.parent / "train.pt")  # data that the code reads
+    assert identity("net") == before["net"]
+    assert identity("read") != before["read"]
+    torch.save(torch.tensor([2.0, 0.0]), file.parent / "test.pt")
+    assert identity("held") != before["held"]
+    (file.parent / "neighbour.py").write_text("COUNT = 12  # a comment")
+    assert identity("net") != before["net"]
+    file.write_text(SOURCE + "\n")
+    (file.parent / "neighbour.py").write_text("COUNT = 12")
+    assert identity("Bowl") != before["Bowl"]
 
 
 def test_an_instance_in_the_file_needs_no_factory(file):
