@@ -1,6 +1,7 @@
 """Where we move: losses over flat parameter vectors, and their geometry around a point."""
 
 from landscapes.curvature import eigenpairs, sharpness, top_eigenpairs
+from landscapes.flow import FlowEnd, flow_end
 from landscapes.landscape import Block, Landscape, Layout
 from landscapes.module import ModuleLandscape, from_module
 from landscapes.networks import CNN, LSTM, MLP, RNN, Network, ResidualCNN, ResidualMLP, Transformer
@@ -61,6 +62,7 @@ __all__ = [
     "QUANTITIES",
     "Block",
     "Eigenpairs",
+    "FlowEnd",
     "Formula",
     "Landscape",
     "Layout",
@@ -72,6 +74,7 @@ __all__ = [
     "Supervised",
     "Surface",
     "eigenpairs",
+    "flow_end",
     "from_module",
     "setting",
     "settings",

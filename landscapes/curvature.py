@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscapes.derivatives import Operator
 from landscapes.landscape import Landscape
-from landscapes.solvers import Eigenpairs, dense, first_vectors, lanczos, nearby
+from landscapes.solvers import Eigenpairs, dense, first_vectors, lanczos, matrix, nearby
 
 DENSE_DIM = 24  # up to here the whole Hessian costs less than an iteration
 
@@ -138,3 +138,20 @@ def eigenpairs(
     return Eigenpairs(
         values.reshape(*lead, k), vectors.reshape(*lead, k, dim), residuals.reshape(*lead, k), pairs.products
     )
+
+
+def hessian(landscape: Landscape, params: Tensor) -> Tensor:
+    """The whole Hessian (..., dim, dim) at params (..., dim). Raises as `landscape.loss`.
+
+    Closed forms prepare a point once and multiply cheaply, so that they go column by column; a graph of small operations is
+    bounded by their number, so that all columns are one batch.
+    """
+    if landscape.analytic:
+        found = matrix(landscape.hessian_operator(params), params)
+    else:
+        rows = params.unsqueeze(-2).expand(*params.shape, landscape.dim).reshape(-1, landscape.dim)
+        units = torch.eye(landscape.dim, dtype=params.dtype, device=params.device).expand(*params.shape, -1)
+        pieces = (tensor.split(landscape.chunk(params)) for tensor in (rows, units.reshape(rows.shape)))
+        found = torch.cat([landscape.hvp(own, along) for own, along in zip(*pieces, strict=True)])
+        found = found.reshape(*params.shape, landscape.dim)
+    return (found + found.mT) / 2

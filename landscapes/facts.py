@@ -35,6 +35,10 @@ class Facts:
         """
         return None
 
+    def flow_escapes(self) -> bool:
+        """Does gradient flow go to infinity from almost everywhere, for want of a minimum?"""
+        return False
+
     def largest_step(self, params: Tensor) -> Tensor | None:
         """The step size (...) below which gradient descent from params (..., dim) stays bounded and above which it does not."""
         return None

@@ -25,10 +25,15 @@ class Eigenpairs(NamedTuple):
     products: int  # Hessian-vector products spent
 
 
+def matrix(operator: Operator, like: Tensor) -> Tensor:
+    """The whole of an operator on vectors like these (..., dim), column by column: (..., dim, dim)."""
+    units = torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
+    return torch.stack([operator(unit.expand_as(like)) for unit in units], dim=-1)
+
+
 def dense(operator: Operator, flat: Tensor, k: int) -> Eigenpairs:
     dim = flat.shape[-1]
-    columns = [operator(unit.expand_as(flat)) for unit in torch.eye(dim, dtype=flat.dtype, device=flat.device)]
-    hessian = torch.stack(columns, dim=-1)  # (runs, dim, dim)
+    hessian = matrix(operator, flat)  # (runs, dim, dim)
     finite = torch.isfinite(hessian).all(-1).all(-1)[:, None, None]
     values, vectors = torch.linalg.eigh(torch.where(finite, (hessian + hessian.mT) / 2, 0))
     values, vectors = values.flip(-1)[:, :k], vectors.flip(-1)[:, :, :k]

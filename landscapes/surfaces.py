@@ -217,6 +217,9 @@ class Saddle(Surface):
     window = ((-2.0, 2.0), (-2.0, 2.0))
     origin = (-1.5, 0.01)
 
+    def flow_escapes(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True)
 class MonkeySaddle(Surface):
@@ -226,6 +229,9 @@ class MonkeySaddle(Surface):
     expression = "x^3 - 3*x*y^2"
     window = ((-1.5, 1.5), (-1.5, 1.5))
     origin = (1.2, 0.02)
+
+    def flow_escapes(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)

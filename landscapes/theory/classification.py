@@ -59,6 +59,9 @@ class Logistic(Scored):
         """Not attained."""
         return 0.0
 
+    def flow_escapes(self) -> bool:
+        return True
+
     def known_sharpness(self) -> tuple[Tensor, Tensor]:
         (signed,) = self.tensors(torch.zeros(0, dtype=torch.float64))
         value = top_eigenvalue(signed.T @ signed / (4 * self.samples))
@@ -176,6 +179,10 @@ class LinearSoftmax(Differentiated, FiniteSum):
         prototypes = self._prototypes(torch.Generator().manual_seed(self.seed))
         right = torch.cdist(inputs[:, :-1], prototypes).argmin(-1) == labels
         return 0.0 if self.constant > 0 and bool(right.all()) else None
+
+    def flow_escapes(self) -> bool:
+        """Where the classes are known to be separable, the loss falls for ever."""
+        return self.infimum() == 0.0
 
     def known_sharpness(self) -> tuple[Tensor, Tensor]:
         """At W = 0 the Hessian is (I - 11^T / C) / C times the mean of x x^T."""

@@ -93,6 +93,9 @@ class AssociativeMemory(Surface):
         """Not attained: the loss falls along x to infinity while the second key's score goes to minus infinity."""
         return 0.0
 
+    def flow_escapes(self) -> bool:
+        return True
+
 
 def _difference_of_squares(params: Tensor) -> Tensor:
     """x^2 - y^2, (..., 1): kept by gradient flow on every function of xy."""

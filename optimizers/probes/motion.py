@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, setting, top_eigenpairs
+from landscapes import Landscape, flow_end, setting, top_eigenpairs
 from optimizers.probes.hessian import Warm
 from optimizers.probes.probe import Memory, Moment, Probe
 from optimizers.probes.spectrum import hessian_of
 from optimizers.stepper import Stepper
+
+_MOST_WORK = 20_000_000  # parameters squared times samples: about 0.1 s for a Hessian of a small network
 
 
 def full_gradient(moment: Moment) -> Tensor:
@@ -119,19 +121,47 @@ class SubspaceShare(Probe):
 
 @dataclass(frozen=True)
 class GFSSharpness(Probe):
+    """In closed form where the landscape has one (`gfs_sharpness` of landscapes/facts.py). Elsewhere gradient flow of the full
+    loss is followed from each measured point until it is at rest (landscapes/flow.py), which takes some tens of Hessians with
+    their eigenvectors; NaN where it is not at rest by then.
+    """
+
     name, label = "gfs_sharpness", "GFS sharpness"
     symbol = r"\lambda_{\max}(\nabla^2 L(w_\infty)), \; \dot w = -\nabla L(w)"
-    reference = "Kreisler, Nacson, Soudry and Carmon 2023, ICML"
-    help = "The sharpness of the minimum where gradient flow from here would end."
+    reference = "Kreisler, Nacson, Soudry and Carmon 2023, arXiv:2305.13064"
+    help = (
+        "The sharpness of the minimum where gradient flow from here would end, in closed form or by following the flow; "
+        "nothing where it does not come to rest."
+    )
+    tol: float = setting(
+        1e-5, 1e-10, 1e-2, log=True, label="Tolerance", help="Of the flow that is followed, relative to the parameters."
+    )
+    most: int = setting(
+        500,
+        1,
+        2000,
+        label="Most parameters",
+        help="Of landscapes without a closed form: the cost grows with their cube.",
+    )
+    steps: int = setting(300, 1, 10_000, label="Most steps", help="After which a flow is given up that is not at rest.")
 
     def refusal(self, landscape: Landscape, rule: Stepper) -> str:
         if landscape.gfs_sharpness(landscape.start()) is not None:
             return ""
-        return (
-            f"Where gradient flow ends on {landscape.label} is not known in closed form: it has no GFS sharpness here."
-        )
+        if landscape.flow_escapes():
+            return (
+                f"Gradient flow on {landscape.label} goes to infinity: there is no minimum whose sharpness to measure."
+            )
+        needs = "To follow gradient flow to its end needs the whole Hessian:"
+        if landscape.dim > self.most:
+            return f"{needs} GFS sharpness is for at most {self.most} parameters, and {landscape.name} has {landscape.dim}."
+        if landscape.dim**2 * (landscape.samples or 1) > _MOST_WORK:
+            most = int(_MOST_WORK / landscape.dim**2)
+            return f"{needs} with its {landscape.dim} parameters {landscape.name} may have at most {most} samples, not {landscape.samples}."
+        return ""
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         values = moment.landscape.gfs_sharpness(moment.params)
-        assert values is not None
+        if values is None:
+            values = flow_end(moment.landscape, moment.params, tol=self.tol, most=self.steps).sharpness.to(moment.loss)
         return values, None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from landscapes import LANDSCAPES, MLP, Formula
 from optimizers import OPTIMIZERS, PROBES, SCHEDULES, WRAPPERS, Scheduled, checkpoints, running, studying
 from optimizers.checkpoints import packed, unpacked
+from tests.probing import every_probe
 
 NETWORK = MLP(data="chebyshev", objective="squared", hidden=(4,))
 CLASSES = MLP(data="two_moons", subset=20, test_share=0.2, hidden=(2,))
@@ -90,9 +91,9 @@ def test_every_schedule_goes_on_where_it_was(kind):
 def test_every_probe_remembers_what_it_had_seen():
     rule, left = OPTIMIZERS["adam"](lr=1e-2), list(PROBES)
     for land, batch_size in ((CLASSES, 8), (LANDSCAPES["scalar_network"](), None)):
-        fitting = [name for name in left if not PROBES[name]().refusal(land, rule)]
+        fitting = [kind for kind in every_probe(land, rule) if kind.name in left]
         same(*resumed(runs(rule, land=land, probes=fitting, probe_every=2, batch_size=batch_size, steps=3), 2))
-        left = [name for name in left if name not in fitting]
+        left = [name for name in left if name not in {kind.name for kind in fitting}]
     assert not left
 
 

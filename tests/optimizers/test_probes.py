@@ -5,8 +5,9 @@ import itertools
 import pytest
 import torch
 
-from landscapes import LANDSCAPES, MLP
+from landscapes import LANDSCAPES, MLP, flow_end
 from optimizers import OPTIMIZERS, PROBES, SCHEDULES, WRAPPERS, Oracle, Scheduled, iterate, run
+from tests.probing import every_probe
 
 GD, ADAM = OPTIMIZERS["gd"], OPTIMIZERS["adam"]
 NET = MLP(data="chebyshev", hidden=(6, 6), objective="squared")  # 61 parameters
@@ -100,7 +101,7 @@ def test_dead_runs_hold_nan_and_disturb_no_other():
     start = NET.start(3, seed=1)
     start[1] = torch.inf
     rule = ADAM()
-    kinds = [kind() for kind in PROBES.values() if not kind().refusal(NET, rule)]
+    kinds = every_probe(NET, rule)
     path = run(NET, rule, start, 2, probes=kinds)
     calm = run(NET, rule, start[[0, 2]], 2, probes=kinds)
     for name, values in path.probes.items():
@@ -269,8 +270,10 @@ def test_the_training_jacobian_is_that_of_finite_differences(name):
         ("gauss_newton", QUADRATIC, GD(), "Quadratic bowl does not learn from samples: Gauss-Newton sharpness is not defined."),
         ("train_accuracy", NET, GD(), "chebyshev has no classes: Training accuracy is not defined."),
         ("test_loss", MLP(hidden=(3,), subset=30), GD(), "There are no test samples: choose a share of the samples to hold out."),
-        ("gfs_sharpness", NET, GD(), "Where gradient flow ends on Multilayer perceptron is not known in closed form: it has no GFS sharpness here."),
         ("gradient_noise", MLP(hidden=(3,), norm="batch"), GD(), "A sample has no loss of its own here, as with batch norm: Gradient noise covariance is not defined."),
+        ("gfs_sharpness", MLP(), GD(), "To follow gradient flow to its end needs the whole Hessian: GFS sharpness is for at most 500 parameters, and mlp has 26122."),
+        ("gfs_sharpness", MLP(hidden=(4,)), GD(), "To follow gradient flow to its end needs the whole Hessian: with its 310 parameters mlp may have at most 208 samples, not 1797."),
+        ("gfs_sharpness", LANDSCAPES["logistic"](), GD(), "Gradient flow on Logistic regression, separable goes to infinity: there is no minimum whose sharpness to measure."),
         ("gradient_noise", QUADRATIC, GD(), "Quadratic bowl is not a mean over samples: Gradient noise covariance is not defined."),
         ("sparsity", QUADRATIC, GD(), "Quadratic bowl has no hidden activations: their sparsity is not defined."),
         ("training_jacobian", NET, OPTIMIZERS["sam"](), "SAM asks for more than one gradient where it stands: its training Jacobian is not computed."),
@@ -290,6 +293,15 @@ def test_gfs_sharpness_is_the_landscapes_own():
     land = LANDSCAPES["scalar_network"]()
     path = run(land, GD(lr=1e-3), land.start(2), 2, probes=["gfs_sharpness"])
     torch.testing.assert_close(path.probes["gfs_sharpness"], land.gfs_sharpness(path.params))
+
+
+def test_gfs_sharpness_follows_the_flow_where_there_is_no_closed_form():
+    land = LANDSCAPES["phase_retrieval"](features=3, samples=12)
+    path = run(land, [GD(lr=0.1), GD(lr=0.2)], land.start(2), 2, probes=["gfs_sharpness"], batch_size=4)
+    found = path.probes["gfs_sharpness"]
+    torch.testing.assert_close(found, flow_end(land, path.params).sharpness, rtol=1e-4, atol=0)
+    # Both minima are equally steep: what the flow of the full loss ends in, whatever the batches.
+    torch.testing.assert_close(found, land.known_sharpness()[1][0].expand_as(found), rtol=1e-4, atol=0)
 
 
 def test_the_eigenvalue_of_a_batch_rises_as_it_shrinks():

@@ -10,6 +10,7 @@ import torch
 
 from landscapes import LANDSCAPES, MLP, Formula, Landscape
 from optimizers import OPTIMIZERS, PROBES, iterate, run, running
+from tests.probing import every_probe
 
 QUADRATIC = LANDSCAPES["quadratic"](kappa=8.0)
 ROSENBROCK = LANDSCAPES["rosenbrock"]()
@@ -37,11 +38,6 @@ def tensors(trajectory):
 def assert_same_run(ours, theirs):
     for one, other in zip(tensors(ours), tensors(theirs), strict=True):
         assert_same(one, other)
-
-
-def probes(land, *rules):
-    """One of each kind of probe that can be measured here."""
-    return [kind() for kind in PROBES.values() if not any(kind().refusal(land, rule) for rule in rules)]
 
 
 def points(land, rule, start=None, steps=20, **values):
@@ -82,7 +78,7 @@ def test_the_start_is_the_landscapes_own_unless_given():
 @pytest.mark.parametrize("land", [QUADRATIC, NETWORK], ids=["surface", "network"])
 def test_shapes_are_as_documented(lead, land):
     start = land.start()[0].expand(*lead, land.dim)
-    kinds = probes(land, GD(), ADAM())
+    kinds = every_probe(land, GD(), ADAM())
     one = run(land, GD(), start, 3, probes=kinds)
     several = run(land, [GD(), ADAM(), GD(lr=0.1)], start, 3, probes=kinds)
     for trajectory, shape in ((one, lead), (several, (3, *lead))):
@@ -254,7 +250,7 @@ def test_a_diverging_run_changes_no_other(land, rule):
     wild[1] = torch.inf
     sunk = calm.clone()
     sunk[1] = 1e200  # finite, but its loss is not
-    kinds = probes(land, rule)
+    kinds = every_probe(land, rule)
     place = list(OPTIMIZERS).index(rule.name)
     kinds = [kinds[(place + index) % len(kinds)] for index in (0, 1)]  # all of them, over the rules
     together = run(land, rule, calm, 6, probes=kinds)
@@ -392,14 +388,15 @@ def measurable(name):
 
 @cache
 def all_measured(land, rule):
-    return run(land, rule, land.start(2), 6, probes=probes(land, rule))
+    return run(land, rule, land.start(2), 6, probes=every_probe(land, rule))
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_probes_change_no_run_and_none_another(name):
     land, rule = measurable(name)
     plain = run(land, rule, land.start(2), 6)
-    alone = run(land, rule, land.start(2), 6, probes=[name])
+    (kind,) = (one for one in every_probe(land, rule) if one.name == name)
+    alone = run(land, rule, land.start(2), 6, probes=[kind])
     together = all_measured(land, rule)
     assert_same(alone.params, plain.params)
     assert_same(alone.probes[name], together.probes[name])
