@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.browser.chromium import find
-from tests.browser.screen import ARGUMENTS, Screen
+from tests.browser.screen import ARGUMENTS, VISITOR, Screen
 from tests.browser.server import Server
 
 # Before it finds the root of a deep link, Streamlit's client looks for the server below the page's own path.
@@ -41,7 +41,10 @@ def browser():
 
 @pytest.fixture
 def visit(server, browser):
-    """Opens a page in a fresh context: `visit("/edge?...")`, or `visit()` for a blank one. Options are the context's."""
+    """Opens a page in a fresh context: `visit("/edge?...")`, or `visit()` for a blank one. Options are the context's.
+
+    Where nothing else is asked for, visitors prefer still pages.
+    """
     contexts, asked, errors = [], [], []
     logged = len(server.log)
 
@@ -50,7 +53,7 @@ def visit(server, browser):
             errors.append(f"console: {message.text} ({message.location.get('url')})")
 
     def new(path: str | None = None, **options) -> Screen:
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+        context = browser.new_context(**(VISITOR | options))
         contexts.append(context)
         context.on("request", lambda request: asked.append(request.url))
         context.on("console", heard)

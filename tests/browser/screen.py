@@ -12,7 +12,26 @@ PATIENCE = 60_000  # milliseconds until a wait gives up: an upper bound for a bu
 # Plotly keeps arrays that came packed beside their packing.
 TRACES = """plot => Object.fromEntries(plot.data.map(one => [one.name, {
   x: Array.from(one.x._inputArray ?? one.x), y: Array.from(one.y._inputArray ?? one.y)}]))"""
+# Of two lists of features Chromium heeds the last: what Playwright turns off, as far as it matters here, and the pages
+# that draw the address bar's menu, which a window without one loads all the same.
+_WITHOUT = (
+    "AimEnabled",
+    "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose",
+    "HttpsFirstBalancedModeAutoEnable",
+    "HttpsUpgrades",
+    "LensOverlay",
+    "MediaRouter",
+    "NetworkTimeServiceQuerying",
+    "OptimizationHints",
+    "PaintHolding",
+    "PreconnectToSearch",
+    "WebUIOmniboxAimPopup",
+    "WebUIOmniboxFullPopup",
+    "WebUIOmniboxPopup",
+)
 ARGUMENTS = (
+    f"--disable-features={','.join(_WITHOUT)}",
     "--no-sandbox",
     "--disable-dev-shm-usage",
     "--disable-gpu",
@@ -20,6 +39,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--no-first-run",
 )
+# A visitor's browser. What turns and fades costs about as much to draw as all else, so visitors prefer still pages.
+VISITOR = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
 _QUIET = """() => {
   const app = document.querySelector('[data-testid=stApp]');
   return app?.dataset.testConnectionState === 'CONNECTED' && app.dataset.testScriptState === 'notRunning'

@@ -90,7 +90,7 @@ def test_a_step_size_by_keyboard_and_back(visit):
 
 
 def test_playback_asks_the_server_for_nothing(visit):
-    screen = visit()
+    screen = visit(reduced_motion="no-preference")
     frames = []
 
     def count(socket):

@@ -77,7 +77,7 @@ def test_what_surrounds_a_step_is_drawn_on_demand(visit):
 
 
 def test_a_video_of_the_playback(visit):
-    screen = visit(SMALL)
+    screen = visit(SMALL, reduced_motion="no-preference")
     screen.page.locator(".rv-speed").select_option("4")
     with screen.page.expect_download() as download:
         screen.page.get_by_role("button", name="Record the playback").click()

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from ravine.log import FORMAT, written
-from tests.browser.screen import Screen
+from tests.browser.screen import VISITOR, Screen
 from tests.browser.server import SCRIPTS, Server
 
 STEPSIZE = "/stepsize?land=rosenbrock&opt1=gd&opt1.lr=0.001&steps=20&start=-1.5:2.0"
@@ -38,7 +38,7 @@ def dropped(name: str, data: bytes) -> dict[str, object]:
 
 def test_the_page_of_a_log_grows_with_it(browser, log, tmp_path):
     own = Server(tmp_path, (str(SCRIPTS / "ravine"), "open", str(log), "--headless", "--port"))
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = browser.new_context(**VISITOR)
     try:
         screen = Screen(context.new_page(), own.address).open("/watch")
         assert screen.traces()["sharpness λ"] == {"x": [20, 40, 60], "y": [1, 2, 3]}
