@@ -124,6 +124,7 @@ class Kind:
     """A kind of plane."""
 
     make: Callable[[Place], Cut]
+    label: str
     reads: str  # one sentence: what is seen on it
 
     def __call__(self, place: Place) -> Cut:
@@ -133,13 +134,31 @@ class Kind:
 PLANES: dict[str, Kind] = {
     kind.make.__name__: kind
     for kind in (
-        Kind(random, "Both directions are random: they show how the loss looks from there on average."),
-        Kind(pca, "Both directions are principal components of the path: no plane shows more of it."),
-        Kind(hessian, "Both directions are eigenvectors of the Hessian: there the loss curves the most."),
         Kind(
-            gradient, "One direction is down the gradient, the other along the latest update: what the rule adds to it."
+            random,
+            "Random directions",
+            "Both directions are random: they show how the loss looks from there on average.",
         ),
-        Kind(solutions, "The plane holds several solutions, A being the one that this training found."),
+        Kind(
+            pca,
+            "Principal components",
+            "Both directions are principal components of the path: no plane shows more of it.",
+        ),
+        Kind(
+            hessian,
+            "Hessian eigenvectors",
+            "Both directions are eigenvectors of the Hessian: there the loss curves the most.",
+        ),
+        Kind(
+            gradient,
+            "Gradient and update",
+            "One direction is down the gradient, the other along the latest update: what the rule adds to it.",
+        ),
+        Kind(
+            solutions,
+            "Several solutions",
+            "The plane holds several solutions, A being the one that this training found.",
+        ),
     )
 }
 

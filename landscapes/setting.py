@@ -189,6 +189,7 @@ class Flag(Setting):
 @dataclass(frozen=True)
 class Choice(Setting):
     choices: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # what people read in their place; empty where the names say it
 
     @property
     def allowed(self) -> str:

@@ -31,7 +31,7 @@ from ravine import Experiment
 from ravine.experiment import DEVICES, offered
 from ravine.frame import PLAIN, Frame
 from ravine.picture import number
-from ravine.words import spoken
+from ravine.words import chosen, spoken
 
 _PREFERRED = ("1", "1.3", "1.6", "2", "2.5", "3.2", "4", "5", "6.3", "8")  # the R10 series: ten even steps a decade
 
@@ -65,9 +65,7 @@ def control(name: str, one: Setting, key: str, value: Any) -> Any:
     match one:
         case Choice():
             place = one.choices.index(begin(key, value))
-            return st.selectbox(
-                title, one.choices, place, format_func=lambda choice: choice.replace("_", " "), **common
-            )
+            return st.selectbox(title, one.choices, place, format_func=lambda choice: chosen(one, choice), **common)
         case Names():
             return tuple(st.multiselect(title, one.choices, begin(key, list(value)), **common))
         case Flag():

@@ -116,6 +116,7 @@ class Experiment(Declared):
     aspect: str = setting(
         "line",
         choices=tuple(ASPECTS),
+        labels=tuple(ASPECTS.values()),
         label="Look at",
         help="What is seen at a step: the loss along a line, or the spectrum.",
     )
@@ -140,8 +141,9 @@ class Experiment(Declared):
         0, 0, 2**31 - 1, label="Seed of the plane", help="Seed of the slice's two random directions."
     )
     plane: str = setting(
-        "random", choices=tuple(PLANES), label="Plane", help="Which plane through the solution to cut."
-    )
+        "random", choices=tuple(PLANES), labels=tuple(one.label for one in PLANES.values()), label="Plane",
+        help="Which plane through the solution to cut.",
+    )  # fmt: skip
     ignore_biases: bool = setting(
         True, label="Ignore biases", help="Keep biases, and scales and shifts of normalization layers, where they are."
     )
@@ -152,7 +154,10 @@ class Experiment(Declared):
         0, 0, 2000, label="Steps of the curve",
         help="Bends the way from A to B around the wall: so many steps of the run's own rule on a curve of low loss; 0 draws none.",
     )  # fmt: skip
-    quantity: str = setting("loss", choices=tuple(QUANTITIES), label="Quantity", help="What is seen on the plane.")
+    quantity: str = setting(
+        "loss", choices=tuple(QUANTITIES), labels=tuple(one.label for one in QUANTITIES.values()), label="Quantity",
+        help="What is seen on the plane.",
+    )  # fmt: skip
     look_alpha: float = setting(
         0.0, -100.0, 100.0, label="Look at α", help="The middle of the picture, in half-widths of the whole plane."
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from landscapes import Landscape, settings
 from landscapes.setting import Choice, Flag, Integer, Integers, Number, Setting
 from optimizers import Stepper, with_values
-from ravine.words import plain, spoken
+from ravine.words import chosen, plain, spoken
 
 if TYPE_CHECKING:  # an Experiment says what its runs are
     from ravine.experiment import Experiment
@@ -72,7 +72,8 @@ def runs(experiment: Experiment) -> tuple[Run, ...]:
         called = plain(one.symbol) if one.symbol else spoken(name, one)
         title = f"{optimizer.title}, " if several else ""
         for value in given:
-            label = f"{title}{called} = {one.write(value)}"
+            said = chosen(one, value) if isinstance(one, Choice) else one.write(value)
+            label = f"{title}{called} = {said}"
             found.append(dataclasses.replace(_changed(alone, place, name, value), label=label))
     return tuple(found)
 

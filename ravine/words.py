@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from landscapes.setting import Setting
+from landscapes.setting import Choice, Setting
 
 _GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "kappa": "κ", "lambda": "λ",
     "mu": "μ", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "psi": "ψ", "xi": "ξ", "ell": "ℓ",
     "varphi": "φ", "infty": "∞",
+}  # fmt: skip
+# Words in the names of choices that are not written as they are in links.
+_WORDS = {
+    "adamw": "AdamW", "cauchy": "Cauchy", "chebyshev": "Chebyshev", "cifar10": "CIFAR-10", "cpu": "CPU", "cuda": "CUDA", "fashion_mnist": "Fashion-MNIST",
+    "elu": "ELU", "gelu": "GELU", "he": "He", "huber": "Huber", "l1": "ℓ₁", "l2": "ℓ₂", "laplace": "Laplace", "lecun": "LeCun",
+    "linf": "ℓ∞", "lp": "ℓₚ", "mnist": "MNIST", "mnist1d": "MNIST-1D", "ntk": "tangent kernel", "relu": "ReLU", "rms": "RMS",
+    "rmpe": "extrapolated", "student": "Student's t", "tanh": "tanh", "xavier": "Xavier",
 }  # fmt: skip
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -25,3 +32,10 @@ def spoken(name: str, one: Setting) -> str:
     """How a setting is called on the screen: its label, or its name in words, and its symbol."""
     words = one.label or name.replace("_", " ").capitalize()
     return words if not one.symbol else plain(one.symbol) if one.symbol == name else f"{words} {plain(one.symbol)}"
+
+
+def chosen(one: Choice, choice: str) -> str:
+    """How a choice is called on the screen: its label, or its name in words."""
+    if one.labels:
+        return one.labels[one.choices.index(choice)]
+    return _WORDS.get(choice) or " ".join(_WORDS.get(word, word) for word in choice.split("_"))

@@ -3,8 +3,10 @@
 import pytest
 
 from landscapes import LANDSCAPES, settings
+from landscapes.setting import Choice
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS
-from ravine.words import plain, spoken
+from ravine import Experiment
+from ravine.words import chosen, plain, spoken
 
 KINDS = [kind for registry in (LANDSCAPES, OPTIMIZERS, SCHEDULES, WRAPPERS) for kind in registry.values()]
 
@@ -17,3 +19,20 @@ def test_every_setting_is_spoken_without_markup(kind):
 
 def test_symbols_in_unicode():
     assert [plain(one) for one in (r"\beta_1", r"\eta_\infty", r"\varphi", "b_{12}")] == ["β₁", "η∞", "φ", "b₁₂"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Experiment], ids=lambda kind: kind.name)
+def test_every_choice_has_a_name_of_its_own_without_markup(kind):
+    for name, one in settings(kind).items():
+        if isinstance(one, Choice):
+            called = [chosen(one, choice) for choice in one.choices]
+            assert len(set(called)) == len(called) == len(one.labels or called), name
+            assert not set("".join(called)) & set("\\{}_^$"), name
+
+
+def test_choices_are_called_as_people_write_them():
+    own = settings(Experiment)
+    assert chosen(own["quantity"], "grad_norm") == "Gradient norm"
+    assert chosen(own["outcome"], "final_loss") == "final loss"
+    assert chosen(settings(LANDSCAPES["mlp"])["activation"], "relu") == "ReLU"
+    assert chosen(settings(LANDSCAPES["mlp"])["data"], "fashion_mnist") == "Fashion-MNIST"
