@@ -70,17 +70,23 @@ function narrowed(traces, layout) {
   return bars.length ? { ...layout, height: (layout.height ?? 450) + below - 60, margin: { ...layout.margin, b: 50 + below } } : layout;
 }
 
-/** Tell the page of a point that was clicked, and of a part that was zoomed into, in the figure's own numbers. */
+/**
+ * Tell the page of a point that was clicked, of a part that was zoomed into, in the figure's own numbers and with the name
+ * of its x axis, and of a double click, which asks for the whole.
+ */
 function listen(host, setTriggerValue) {
   const value = (axis, one) => (axis.type === "log" ? 10 ** one : Number(one));
   host.removeAllListeners("plotly_click");
   host.removeAllListeners("plotly_relayout");
+  host.removeAllListeners("plotly_doubleclick");
+  host.on("plotly_doubleclick", () => setTriggerValue("whole", true));
   host.on("plotly_click", ({ points: [point] }) => setTriggerValue("point", { x: point.x, y: point.y }));
   host.on("plotly_relayout", (change) => {
-    if (!("xaxis.range[0]" in change)) return;
-    const { xaxis, yaxis } = host.layout;
-    const ends = (axis) => axis.range.map((one) => value(axis, one));
-    setTriggerValue("range", { x: ends(xaxis), y: ends(yaxis) });
+    const axis = Object.keys(change).find((key) => /^xaxis\d*\.range\[0\]$/.test(key))?.split(".")[0];
+    if (!axis) return;
+    const across = host._fullLayout[axis], up = host._fullLayout[across.anchor.replace("y", "yaxis")];
+    const ends = (one) => one.range.map((end) => value(one, end));
+    setTriggerValue("range", { x: ends(across), y: ends(up), axis });
   });
 }
 

@@ -83,7 +83,7 @@ class View {
     on(this.map, 'pointerup', (e) => this.release(e));
     on(this.map, 'pointercancel', () => this.drop());
     on(this.map, 'pointerleave', () => (this.readout.hidden = true));
-    on(this.map, 'dblclick', () => this.turn({ ...CAMERA }));
+    on(this.map, 'dblclick', () => (this.packet?.zoomable && this.packet.mode === 'contour' ? this.setTriggerValue('whole', true) : this.turn({ ...CAMERA })));
     on(this.map, 'wheel', (e) => this.wheel(e), { passive: false });
     on(this.loss, 'pointerdown', (e) => {
       this.loss.setPointerCapture(e.pointerId);

@@ -81,8 +81,8 @@ def figure(key: str, json: str, **callbacks: Any) -> Part:
 def chart(key: str, json: str, **callbacks: Any) -> Part:
     """A figure that answers.
 
-    `on_point_change` is called after a click, with {"x", "y"} in the session state under key, and `on_range_change` after
-    a zoom, with {"x": [low, high], "y": [low, high]}.
+    `on_point_change` is called after a click, with {"x", "y"} in the session state under key, `on_range_change` after a
+    zoom, with {"x": [low, high], "y": [low, high], "axis": the x axis's name}, and `on_whole_change` after a double click.
     """
     _chart(key=key, data=json, **callbacks)
     return "figure", json.encode()

@@ -26,6 +26,8 @@ from ravine.picture import map_field, slice_view
 from ravine.reading import note
 
 VIEW = "slice"
+_WHOLE = looked(1.0, 0.0, 0.0)
+_CLOSER = "Drag a box to look closer; a double click shows the whole."
 _MORE = (
     "ignore_biases", "others", "curve", "beside", "scale", "clip", "exact", "tolerance", "look_alpha", "look_beta",
 )  # fmt: skip
@@ -71,6 +73,7 @@ def about(experiment: Experiment) -> str:
 def draw(result: Result) -> list[Part]:
     """The plane, or as long as the network still trains, the training."""
     plane = result.plane
+    looks_closer = {"on_range_change": lambda: _zoomed(result), "on_whole_change": _whole}
     if plane is None:
         trained = dataclasses.replace(result, experiment=training(result.experiment))
         return [components.figure(f"{VIEW} figure", trained.figure().to_json())]
@@ -80,18 +83,14 @@ def draw(result: Result) -> list[Part]:
         identity, packet = map_field(result)
         parts = [
             components.field(f"{VIEW} field", packet),
-            components.canvas(f"{VIEW} canvas", slice_view(result, identity), on_range_change=lambda: _zoomed(result)),
+            components.canvas(f"{VIEW} canvas", slice_view(result, identity), **looks_closer),
         ]
-        moves = (
-            " Drag a box to look closer; with Shift, drag the picture." if result.experiment.mode == "contour" else ""
-        )
+        flat = result.experiment.mode == "contour"
+        moves = f" {_CLOSER} With Shift, drag the picture." if flat else ""
         st.caption(f"{note(plane).capitalize()}.{moves}")  # the other figures say how exact they are themselves
-    elif result.experiment.drawing in ("heat map", "basins") and not result.beside:
-        json = result.figure().to_json()
-        parts = [components.chart(f"{VIEW} chart", json, on_range_change=lambda: _zoomed(result))]
-        st.caption("Drag a box to look closer.")
     else:
-        parts = [components.figure(f"{VIEW} plane", result.figure().to_json())]
+        parts = [components.chart(f"{VIEW} chart", result.figure().to_json(), **looks_closer)]
+        st.caption(_CLOSER)
     if QUANTITIES[result.experiment.quantity].costly and result.experiment.points > COARSE:
         st.caption(f"Each point costs eigenvalues, so that {COARSE} of them an axis must do.")
     if result.lines:
@@ -101,10 +100,9 @@ def draw(result: Result) -> list[Part]:
     _navigate()
     kept = st.session_state.get(f"{VIEW} kept")
     keep_column, data_column, whole_column = st.columns([2, 1, 3])
-    whole = looked(1.0, 0.0, 0.0)
-    if any(getattr(result.experiment, name) != value for name, value in whole.items()):
+    if any(getattr(result.experiment, name) != value for name, value in _WHOLE.items()):
         whole_column.button(
-            "Whole plane", icon=":material/zoom_out_map:", key=f"{VIEW} whole", on_click=_look, args=(whole,)
+            "Whole plane", icon=":material/zoom_out_map:", key=f"{VIEW} whole", on_click=_look, args=(_WHOLE,)
         )
     with data_column:
         download(result)
@@ -143,11 +141,22 @@ def _move(factor: float, right: int, up: int) -> None:
 
 def _zoomed(result: Result) -> None:
     """A box drawn on the picture is the next picture."""
-    key = f"{VIEW} canvas" if result.experiment.drawing == "map" else f"{VIEW} chart"
-    box = st.session_state[key]["range"]
-    if box and result.plane is not None:
-        sides = tuple((float(box[side][0]), float(box[side][1])) for side in "xy")
-        _look(looking(result.experiment, result.plane.window, (sides[0], sides[1])))
+    on_canvas = result.experiment.drawing == "map" and not result.beside
+    box = st.session_state[f"{VIEW} canvas" if on_canvas else f"{VIEW} chart"]["range"]
+    if not box or result.plane is None:
+        return
+    across, up = ((float(box[side][0]), float(box[side][1])) for side in "xy")
+    if result.experiment.drawing == "cuts":  # what goes up is a value, and the other coordinate stays where it is
+        alpha, beta = (((low + high) / 2, (low + high) / 2) for low, high in result.plane.window)
+        box_of_plane = (across, beta) if box["axis"] == "xaxis" else (alpha, across)
+    else:
+        box_of_plane = (across, up)
+    _look(looking(result.experiment, result.plane.window, box_of_plane))
+
+
+def _whole() -> None:
+    """A double click on the picture."""
+    _look(_WHOLE)
 
 
 def _look(values: dict[str, float]) -> None:

@@ -181,6 +181,13 @@ def _back() -> None:
     _set(st.session_state[HISTORY].pop())
 
 
+def _out() -> None:
+    """A double click goes back to the range that the first box was drawn in."""
+    history = st.session_state.pop(HISTORY, [])
+    if history:
+        _set(history[0])
+
+
 def _clicked(experiment: Experiment) -> None:
     point = st.session_state[f"{VIEW} figure"]["point"]
     if point:
@@ -199,6 +206,7 @@ def draw(result: Result) -> list[Part]:
         shown.figure().to_json(),
         on_range_change=lambda: _zoomed(result.experiment),
         on_point_change=lambda: _clicked(result.experiment),
+        on_whole_change=_out,
     )
     point = st.session_state.get(POINT)
     columns = st.columns([2.2, 1.7, 1.4, 1.2], vertical_alignment="center")
@@ -206,7 +214,9 @@ def draw(result: Result) -> list[Part]:
         if point and set(point) == {axis.name for axis in result.experiment.axes}:
             _open(result.experiment, point)
         else:
-            st.caption("Drag a box to look closer: each look is computed afresh. Click a point to open its run.")
+            st.caption(
+                "Drag a box to look closer: each look is computed afresh, and a double click goes back. Click a point to open its run."
+            )
     more = finer(result.experiment) if result.complete else None
     if more is not None:
         sizes = " × ".join(str(axis.points) for axis in more.axes)

@@ -114,7 +114,10 @@ def _panels(result: Result) -> go.Figure:
         vertical_spacing=0.17 if places[-1][0] > 1 else None,
     )
     _common(figure, list(result.planes), list(captions), result, places, bar={"x": 1.0})
-    return _noted(figure, result, height=380 * places[-1][0])
+    window = result.planes[0].window
+    figure.update_xaxes(matches="x", range=window[0])  # they are looked at together
+    figure.update_yaxes(matches="y", range=window[1])
+    return _noted(figure, result, height=380 * places[-1][0]).update_layout(uirevision=f"{window}")
 
 
 def _common(
@@ -212,11 +215,11 @@ def _profiles(result: Result) -> go.Figure:
             )  # fmt: skip
     names = result.captions[0].names if result.captions else Caption().names
     for col, name in enumerate(names, start=1):
-        figure.update_xaxes(title_text=name, row=1, col=col)
+        figure.update_xaxes(title_text=name, title_standoff=4, row=1, col=col)
     kind = "log" if on_log_scale(result.experiment.scale, *result.planes) else "linear"
     figure.update_yaxes(type=kind)
     figure.update_yaxes(title_text=_label(result), row=1, col=1)
-    return _noted(figure, result, height=460)
+    return _noted(figure, result, height=460).update_layout(uirevision=f"{result.planes[0].window}")
 
 
 def _basins(figure: go.Figure, drawn: Plane, x: Floats, y: Floats) -> None:
