@@ -49,8 +49,8 @@ function themed(layout, host) {
 function bold(traces, host) {
   const type = Number(getComputedStyle(host).getPropertyValue("--rv-type")) || 1;
   if (type === 1) return traces;
-  const wide = (part, by) => (typeof part?.[by] === "number" ? { ...part, [by]: part[by] * type } : part);
-  return traces.map((one) => (one.type === "scatter" ? { ...one, line: wide(one.line, "width"), marker: wide(one.marker, "size") } : one));
+  const wide = (one, part, by) => (typeof one[part]?.[by] === "number" ? { [part]: { ...one[part], [by]: one[part][by] * type } } : {});
+  return traces.map((one) => (one.type === "scatter" ? { ...one, ...wide(one, "line", "width"), ...wide(one, "marker", "size") } : one));
 }
 
 /** On a narrow screen the scales of the colours lie below the picture, which else is half of it; so do long legends. */

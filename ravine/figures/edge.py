@@ -143,7 +143,7 @@ def _top(values: list[Tensor], limits: list[Tensor]) -> float | None:
     if not lowest:
         return None
     seen = torch.cat(values)
-    usual = 1.1 * max(2 * max(lowest), float(seen[seen.isfinite()].quantile(0.95)))
+    usual = 1.1 * max(1.2 * max(lowest), float(seen[seen.isfinite()].quantile(0.95)))
     return usual if float(every.max()) > _SQUEEZED * usual else None
 
 

@@ -92,6 +92,23 @@ def test_a_setting_to_compare_is_chosen_and_the_spectrum_at_a_step(visit):
     screen.keyed("edge-beside").get_by_text("At step 30,").wait_for()
 
 
+def test_on_a_phone_and_on_a_projector(visit):
+    """A finger scrolls the page, a tap chooses a step and brings what is seen there into view; large type draws as well."""
+    screen = visit("/edge?" + SHORT, viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+    screen.page.get_by_test_id("stAlert").filter(has_text="The sharpness").wait_for()  # a phone has no room for "Done"
+    figure = screen.figure.first
+    assert figure.evaluate("plot => plot.layout.dragmode") is False
+    assert figure.locator("[data-title^=Share]").count() == 0  # Plotly would upload the figure
+    box = figure.locator(".nsewdrag").first.bounding_box()
+    screen.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    screen.wait("() => new URLSearchParams(location.search).get('at') > 0")
+    screen.keyed("edge-cut").locator(".rv-figure .legendtext").filter(has_text="iterates").wait_for()
+    screen.wait("() => document.querySelector('.st-key-edge-beside').getBoundingClientRect().top < 350")
+    assert figure.evaluate("plot => [...plot.layout.xaxis.range]") == [0, 60]  # a tap is no double click
+    screen.open("/edge?" + SHORT + "&present=true&vary=opt1.lr&across=0.1,0.2")
+    screen.figure.first.locator(".legendtext").filter(has_text="its threshold").wait_for()
+
+
 def test_minibatches_and_another_probe(visit):
     screen = visit("/edge?" + SHORT)
     finished(screen)
