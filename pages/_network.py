@@ -95,8 +95,9 @@ def batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, An
         own = own_controls(experiment, ("batch_size", "sampling"))
         if landscape.coupled and 0 < own["batch_size"] < landscape.samples:
             st.caption(
-                "Batch norm takes its statistics from the minibatch: steps follow another loss than the one of all samples, "
-                "of which the sharpness is measured."
+                "A minibatch's loss is not the mean of its samples' losses here, as with batch norm, which takes its "
+                "statistics from the minibatch: steps follow another loss than that of all samples, of which the sharpness "
+                "is measured."
             )
         return own
 

@@ -66,10 +66,10 @@ class MLP(Network):
     def _widths(self) -> tuple[int, ...]:
         return (*self.input_shape, *self.hidden, self.targets)
 
-    @property
+    @cached_property
     def _multipliers(self) -> list[float]:
-        """What the weights of each layer are multiplied by as they are used."""
-        return [fan_in**-0.5 if self.parametrization == "ntk" else 1.0 for fan_in in self._widths[:-1]]
+        """What the weights of each layer are multiplied by as they are used; empty where they are used as they are."""
+        return [fan_in**-0.5 for fan_in in self._widths[:-1]] if self.parametrization == "ntk" else []
 
     def _initial(self, block: Block, generator: torch.Generator, is_last: bool) -> Tensor:
         value = super()._initial(block, generator, is_last)
@@ -87,7 +87,7 @@ class MLP(Network):
     def _signals(self, params: Tensor, inputs: Tensor) -> Iterator[Tensor]:
         named, signal = self.layout.unpack(params), inputs
         for index, multiplier in enumerate(self._multipliers, start=1):
-            named[f"W{index}"] = _times(named[f"W{index}"], multiplier)
+            named[f"W{index}"] = named[f"W{index}"] * multiplier
         for index in range(1, len(self.hidden) + 1):
             signal = ACTIVATIONS[self.activation](_layer(named, index, signal, self.norm))
             yield signal
@@ -163,22 +163,21 @@ class MLP(Network):
     def _by_layer(self, params: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """The weights as they are used, and the biases, of each layer."""
         tensors = self._tensors(params)
-        return [_times(*one) for one in zip(tensors[::2], self._multipliers, strict=True)], tensors[1::2]
+        weights, biases = tensors[::2], tensors[1::2]
+        if self._multipliers:
+            weights = [weight * one for weight, one in zip(weights, self._multipliers, strict=True)]
+        return weights, biases
 
     def _at_parameters(self, grad: Tensor) -> Tensor:
         """From a gradient (..., dim) in the weights as they are used, that in the parameters; in place."""
-        for weight, multiplier in zip(self._tensors(grad)[::2], self._multipliers, strict=True):
-            if multiplier != 1:
-                weight.mul_(multiplier)
+        if self._multipliers:
+            for weight, one in zip(self._tensors(grad)[::2], self._multipliers, strict=True):
+                weight.mul_(one)
         return grad
 
     def _tensors(self, params: Tensor) -> list[Tensor]:
         """Views W1, b1, W2, b2, ... of a network without normalization."""
         return list(self.layout.unpack(params).values())
-
-
-def _times(weight: Tensor, multiplier: float) -> Tensor:
-    return weight if multiplier == 1 else weight * multiplier
 
 
 def _shapes(index: int, fan_in: int, fan_out: int, norm: str) -> list[tuple[str, tuple[int, ...]]]:

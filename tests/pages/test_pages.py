@@ -391,6 +391,15 @@ def test_a_network_is_offered_the_data_it_can_read_and_says_what_files_are_missi
     assert app.number_input(key="edge.land.cnn.subset").value == 4
 
 
+def test_only_batch_norm_says_what_a_minibatch_means_to_it():
+    network = dataclasses.replace(TINY, norm="batch", parametrization="ntk")
+    app = visit_link(small("edge", landscape=network, batch_size=5, steps=1))
+    assert any("statistics from the minibatch" in one.value for one in app.caption)
+    app.selectbox(key="edge.land.mlp.norm").set_value("layer").run()
+    sound(app)
+    assert not any("statistics from the minibatch" in one.value for one in app.caption)
+
+
 def test_the_slice_page_draws_its_plane():
     experiment = small("slice", mode="surface")
     app = visit_link(experiment)
