@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -19,8 +19,9 @@ from torch import Tensor
 from landscapes import Landscape
 from landscapes.pieces import Shelf
 from optimizers.checkpoints import Checkpoints
+from optimizers.measuring import Measuring
 from optimizers.optimizer import Evaluation, Oracle, Spent, State
-from optimizers.probes import Memory, Moment, Probe, check, measured, unmeasured
+from optimizers.probes import Moment, Probe, check, measured
 from optimizers.stepper import Rehearsal, Stepper
 
 One = TypeVar("One")
@@ -325,7 +326,6 @@ def running(
                 f"{name} = {value} is not allowed: it must be a multiple of record_every = {record_every}."
             )
     kinds = measured(probes)
-    memories: dict[str, Memory] = dict.fromkeys(kinds)
     alone = isinstance(optimizer, Stepper)
     rules = [optimizer] if isinstance(optimizer, Stepper) else list(optimizer)
     starts = _each(start, len(rules), Tensor, "start")
@@ -333,44 +333,44 @@ def running(
     _check(landscape, rules, starts)
     check(list(kinds.values()), landscape, rules)
     rules = planned(landscape, rules, starts, steps, seeds, batch_size, sampling)
-    record, checkpoints = _Record(kinds, alone), Checkpoints(shelf)
-    values: dict[str, Tensor] = {}  # of the last recorded step; the first one is measured
+    record, checkpoints = _Record(alone), Checkpoints(shelf)
     before, found = None, checkpoints.found()
-    if found is not None:
-        before, values, memories = Iterate.of(found["now"]), found["values"], found["memories"]
-        record.restore(found["record"])
     reported = time.monotonic()
-    for now in iterate(landscape, rules, starts, seed=seeds, batch_size=batch_size, sampling=sampling, after=before):
-        last = now.step == steps
-        if record_every > 1:
-            record.count(now)
-        if now.step % record_every == 0 or last:
-            if now.step % probe_every == 0 or last:
-                moment = _moment(landscape, rules, now)
-                for name, probe in kinds.items():
-                    measurement, memories[name] = probe.measure(moment, memories[name])
-                    alive = now.alive.unsqueeze(-1) if measurement.ndim > now.alive.ndim else now.alive
-                    values[name] = measurement.where(alive, torch.nan)
-            else:
-                values = {name: unmeasured(value) for name, value in values.items()}
-            record.add(now, values, keep_params=now.step % params_every == 0 or last)
-        for name, probe in kinds.items():
-            if probe.follows and not last:
-                memories[name] = probe.follow(_moment(landscape, rules, now), memories[name])
-        due = now.step and now.step % report_every == 0 and time.monotonic() - reported >= report_after
-        if checkpoints.due and not last:
-            checkpoints.keep({"now": now, "values": values, "memories": memories, "record": record.kept()})
-        if last or due:
-            yield record.trajectory()
-            reported = time.monotonic()
-        if last:
-            return
+    with Measuring(kinds) as measuring:
+        if found is not None:
+            before = Iterate.of(found["now"])
+            record.restore(found["record"])
+            measuring.restore(found["measured"])
+        for now in iterate(
+            landscape, rules, starts, seed=seeds, batch_size=batch_size, sampling=sampling, after=before
+        ):
+            last = now.step == steps
+            if record_every > 1:
+                record.count(now)
+            if now.step % record_every == 0 or last:
+                record.add(now, keep_params=now.step % params_every == 0 or last)
+                if kinds and (now.step % probe_every == 0 or last):
+                    measuring.measure(_moment(landscape, rules, now), now.alive)
+                else:
+                    measuring.skip()
+            if measuring.follows and not last:
+                measuring.follow(_moment(landscape, rules, now))
+            due = now.step and now.step % report_every == 0 and time.monotonic() - reported >= report_after
+            if checkpoints.due and not last:
+                checkpoints.keep({"now": now, "record": record.kept(), "measured": measuring.kept()})
+            if last or due:
+                yield record.trajectory(measuring.values())
+                reported = time.monotonic()
+            if last:
+                return
 
 
 def _moment(landscape: Landscape, rules: Sequence[Stepper], now: Iterate) -> Moment:
+    noise = [generator.clone_state() for generator in now.noise]  # now, since the run goes on
+
     @cache
     def update() -> Tensor:
-        ahead, _, _ = _advanced(landscape, rules, now, [generator.clone_state() for generator in now.noise])
+        ahead, _, _ = _advanced(landscape, rules, now, noise)
         return ahead - now.params
 
     return Moment(
@@ -384,14 +384,13 @@ _LISTS = ("_losses", "_norms", "_poisons", "_params")  # of tensors of one shape
 class _Record:
     """What has been recorded so far."""
 
-    def __init__(self, probes: Iterable[str], alone: bool):
+    def __init__(self, alone: bool):
         self._alone = alone  # one rule, given as such: its dimension is dropped
         self._steps: list[int] = []
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._poisons: list[Tensor] = []
         self._spent: list[tuple[Spent, ...]] = []
-        self._values: dict[str, list[Tensor]] = {name: [] for name in probes}
         self._params: list[Tensor] = []
         self._params_steps: list[int] = []
         self._survived: Tensor | None = None
@@ -400,24 +399,21 @@ class _Record:
         """Counts the steps survived, where not each of them is recorded."""
         self._survived = now.alive.to(torch.int64) if self._survived is None else self._survived + now.alive
 
-    def add(self, now: Iterate, values: dict[str, Tensor], *, keep_params: bool) -> None:
+    def add(self, now: Iterate, *, keep_params: bool) -> None:
         self._steps.append(now.step)
         self._losses.append(now.loss)
         self._norms.append(torch.linalg.vector_norm(now.grad, dim=-1))
         self._poisons.append(now.poison)
         self._spent.append(now.spent)
-        for name, value in values.items():
-            self._values[name].append(value)
         if keep_params:
             self._params.append(now.params)
             self._params_steps.append(now.step)
 
     def kept(self) -> dict[str, Any]:
         """All of it, a tensor for each list."""
-        whole = {name: torch.stack(values) for name, values in self._values.items()}
         lists = {name: torch.stack(getattr(self, name)) for name in _LISTS}
         numbers = {"steps": self._steps, "params_steps": self._params_steps, "spent": self._spent}
-        return lists | numbers | {"values": whole, "survived": self._survived}
+        return lists | numbers | {"survived": self._survived}
 
     def restore(self, kept: dict[str, Any]) -> None:
         """The inverse of `kept`."""
@@ -425,9 +421,8 @@ class _Record:
             setattr(self, name, list(kept[name].unbind()))
         self._steps, self._params_steps, self._survived = kept["steps"], kept["params_steps"], kept["survived"]
         self._spent = [tuple(Spent(*one) for one in row) for row in kept["spent"]]
-        self._values = {name: list(values.unbind()) for name, values in kept["values"].items()}
 
-    def trajectory(self) -> Trajectory:
+    def trajectory(self, probes: dict[str, Tensor]) -> Trajectory:
         alive = torch.stack(self._poisons) == 0  # (R, N, ...)
         survived = alive.sum(0) if self._survived is None else self._survived
         spent = torch.tensor(self._spent)  # (R, N, 3)
@@ -439,7 +434,7 @@ class _Record:
             step=torch.tensor(self._steps),
             loss=own(torch.stack(self._losses).where(alive, torch.nan)),
             grad_norm=own(torch.stack(self._norms).where(alive, torch.nan)),
-            probes={name: own(torch.stack(values)) for name, values in self._values.items()},
+            probes={name: own(values) for name, values in probes.items()},
             params=own(torch.stack(self._params)),
             params_step=torch.tensor(self._params_steps),
             diverged_at=own(survived.where(~alive[-1], -1), dim=0),
