@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
+from itertools import count
 from statistics import median
 from typing import Any, ClassVar, NamedTuple
 
@@ -88,7 +90,10 @@ def trained(steps: int) -> Tensor:
 
 
 def cold(steps: int) -> None:
-    """Goal: to a true relative error of 1e-3, 2.5 times as fast as PyHessian and 4.5 times as the others."""
+    """Goal: to a true relative error of 1e-3, 2.5 times as fast as PyHessian and 4.5 times as the others.
+
+    Each round starts from other random vectors, ours as theirs: how many products it takes depends on them.
+    """
     from curvlinops import HessianLinearOperator
     from hessian_eigenthings import HessianOperator, power_iteration_one, supervised_loss
     from pyhessian import hessian
@@ -99,39 +104,44 @@ def cold(steps: int) -> None:
     net, criterion = module(LAND, params), nn.CrossEntropyLoss()
     inputs, targets = LAND.training_set(params)
     labels = targets.argmax(-1)
-    answers: dict[str, float] = {}
+    answers: dict[str, list[float]] = defaultdict(list)
+    seeds = count()
 
-    def ours() -> None:
-        answers["ravine"] = float(top_eigenpairs(LAND, params, tol=1e-2).values[0])
+    def ours(name: str, tol: float) -> None:
+        answers[name].append(float(top_eigenpairs(LAND, params, tol=tol, seed=next(seeds)).values[0]))
 
     def pyhessian_(name: str, tol: float) -> None:
         values, _ = hessian(net, criterion, data=(inputs, labels), cuda=False).eigenvalues(maxIter=100, tol=tol)
-        answers[name] = values[0]
+        answers[name].append(values[0])
 
     def curvlinops_() -> None:
         weights = [weight for weight in net.parameters() if weight.requires_grad]
         matrix = HessianLinearOperator(net, criterion, weights, [(inputs, labels)]).to_scipy()
-        answers["curvlinops + eigsh"] = float(eigsh(matrix, k=1, which="LA", tol=1e-3, return_eigenvectors=False)[0])
+        found = eigsh(matrix, k=1, which="LA", tol=1e-3, return_eigenvectors=False)
+        answers["curvlinops + eigsh"].append(float(found[0]))
 
     def eigenthings() -> None:
         matrix = HessianOperator(net, [(inputs, labels)], supervised_loss(criterion))
-        answers["hessian-eigenthings"] = power_iteration_one(matrix, tol=1e-4, seed=0)[0]
+        answers["hessian-eigenthings"].append(power_iteration_one(matrix, tol=1e-4, seed=next(seeds))[0])
 
     found = interleaved(
         {
-            "ravine": ours,
+            "ravine, 2e-2": lambda: ours("ravine, 2e-2", 2e-2),  # the residual; the error goes with its square
+            "ravine, 1e-2": lambda: ours("ravine, 1e-2", 1e-2),
             "PyHessian": lambda: pyhessian_("PyHessian", 1e-3),  # its defaults, which stop short of 1e-3
             "PyHessian, 1e-4": lambda: pyhessian_("PyHessian, 1e-4", 1e-4),
             "curvlinops + eigsh": curvlinops_,
             "hessian-eigenthings": eigenthings,
-        }
+        },
+        9,
     )
     print(f"Top eigenvalue after {steps} steps (exact {exact:.4f}):")
     for name, spent in found.items():
-        error = abs(answers[name] / exact - 1)
+        errors = sorted(abs(answer / exact - 1) for answer in answers[name])
         print(
-            f"  {name:<20} {1e3 * spent.cpu:7.0f} ms of a processor, {1e3 * spent.wall:.0f} ms of wall time, "
-            f"error {error:.1e}, ratio {spent.cpu / found['ravine'].cpu:.1f}"
+            f"  {name:<20} {1e3 * spent.cpu:7.0f} ms of a processor, {1e3 * spent.wall:.0f} ms of wall time, error "
+            f"{median(errors):.1e}, at most {errors[-1]:.1e}, ratio {spent.cpu / found['ravine, 2e-2'].cpu:.1f} "
+            f"and {spent.cpu / found['ravine, 1e-2'].cpu:.1f}"
         )
 
 
@@ -176,14 +186,17 @@ def script(land: MLP, lr: float, steps: int, every: int, k: int, tol: float) -> 
     """What people write: torch.optim, and scipy's eigsh on products by double backward."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
-    net, criterion = module(land, land.start(dtype=torch.float32)[0]), nn.CrossEntropyLoss()
+    net = module(land, land.start(dtype=torch.float32)[0])
     inputs, targets = land.training_set(torch.empty(0, dtype=torch.float32))
-    labels, weights = targets.argmax(-1), list(net.parameters())
+    weights = list(net.parameters())
     optimizer = torch.optim.SGD(weights, lr=lr)
+
+    def loss() -> Tensor:
+        return (net(inputs) - targets).square().sum(-1).mean() / 2
 
     def product(vector: Any) -> Any:
         direction = torch.from_numpy(vector.reshape(-1)).float()
-        grads = torch.autograd.grad(criterion(net(inputs), labels), weights, create_graph=True)
+        grads = torch.autograd.grad(loss(), weights, create_graph=True)
         dot = torch.cat([grad.reshape(-1) for grad in grads]) @ direction
         return torch.cat([one.reshape(-1) for one in torch.autograd.grad(dot, weights)]).numpy()
 
@@ -193,14 +206,18 @@ def script(land: MLP, lr: float, steps: int, every: int, k: int, tol: float) -> 
         if step % every == 0:
             found.append(float(eigsh(matrix, k=k, which="LA", tol=tol, return_eigenvectors=False).max()))
         optimizer.zero_grad()
-        criterion(net(inputs), labels).backward()
+        loss().backward()
         optimizer.step()
     return found
 
 
-def whole(steps: int = 400, lr: float = 0.6) -> None:
-    """Goal: a run with sharpness every 20 steps, 6 times as fast as the script; sharpness at most 40 % of the descent."""
-    land, rule = MLP(hidden=(200, 200)), OPTIMIZERS["gd"](lr=lr)
+def whole(steps: int = 400, lr: float = 0.3) -> None:
+    """Goal: a run at the edge with sharpness every 20 steps, 6 times as fast as the script; sharpness adds at most 40 %.
+
+    The script asks for two eigenvalues with eigsh's defaults, as scripts of the field do, in one thread, in which it is
+    fastest. We measure beside the descent, so the goal is about wall time: on one core there is nothing to gain.
+    """
+    land, rule = MLP(hidden=(200, 200), objective="squared", gain=0.5), OPTIMIZERS["gd"](lr=lr)
     start = land.start(dtype=torch.float32)[0]
     run(land, rule, start, 2, probes=["sharpness"])  # loads the data
     answers: dict[str, list[float]] = {}
@@ -212,26 +229,22 @@ def whole(steps: int = 400, lr: float = 0.6) -> None:
     def bare() -> None:
         run(land, rule, start, steps, record_every=20, params_every=steps)
 
-    def usual() -> None:
-        answers["usual"] = script(land, lr, steps, 20, k=2, tol=0)
+    def scripted(k: int, tol: float) -> Callable[[], None]:
+        return lambda: answers.update({f"eigsh, k = {k}, tol = {tol}": script(land, lr, steps, 20, k, tol)})
 
-    def loose() -> None:
-        answers["loose"] = script(land, lr, steps, 20, k=1, tol=1e-2)
-
-    times = {
-        name: seconds(work) for name, work in (("ravine", ours), ("bare", bare), ("usual", usual), ("loose", loose))
-    }
+    peers = {f"eigsh, k = {k}, tol = {tol}": scripted(k, tol) for k, tol in ((2, 0), (1, 0), (1, 1e-2))}
+    times = {name: seconds(work) for name, work in {"ravine": ours, "bare": bare, **peers}.items()}
     mine = times["ravine"]
     print(
-        f"{steps} steps of 64-200-200-10, sharpness every 20, ending at {answers['ravine'][-1] * lr / 2:.2f} of the threshold: "
-        f"{mine.cpu:.1f} s of a processor ({mine.wall:.1f} s of wall time), "
-        f"{mine.cpu / times['bare'].cpu - 1:.0%} more than without"
+        f"{steps} steps of 64-200-200-10, sharpness every 20, ending at {answers['ravine'][-1] * lr / 2:.2f} of the "
+        f"threshold: {mine.wall:.1f} s of wall time ({mine.cpu:.1f} s of a processor), "
+        f"{mine.wall / times['bare'].wall - 1:.0%} ({mine.cpu / times['bare'].cpu - 1:.0%}) more than without"
     )
-    for name, told in (("usual", "eigsh, k = 2"), ("loose", "eigsh, k = 1, tol = 1e-2")):
+    for name in peers:
         apart = median(abs(a / b - 1) for a, b in zip(answers["ravine"], answers[name], strict=True))
         print(
-            f"  torch.optim and {told}: {times[name].cpu:.1f} s ({times[name].wall:.1f} s), ratio "
-            f"{times[name].cpu / mine.cpu:.1f}, median difference {apart:.1e}"
+            f"  torch.optim and {name}: {times[name].wall:.1f} s ({times[name].cpu:.1f} s), ratio "
+            f"{times[name].wall / mine.wall:.1f} ({times[name].cpu / mine.cpu:.1f}), median difference {apart:.1e}"
         )
 
 

@@ -67,20 +67,20 @@ def lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -
     epsilon = torch.finfo(first.dtype).eps
     goal = max(tol, 40 * epsilon)
     most = min(dim, _most(k))
-    basis = list(first.unbind(1))
+    held, filled = first, band  # the basis: the first rows of what is held, which grows by half at a time
     coefficients = first.new_zeros(runs, band, 0)  # column j: the image of basis vector j, in the basis
     broken = torch.zeros(runs, dtype=torch.bool, device=first.device)
     while True:
         m = coefficients.shape[-1] + 1
-        image = operator(basis[m - 1])
+        image = operator(held[:, m - 1])
         broken = broken | ~torch.isfinite(image).all(-1)
         image = torch.where(broken[:, None], 0, image)
-        span = torch.stack(basis, dim=1)  # (runs, at most m + band - 1, dim)
+        span = held[:, :filled]  # (runs, at most m + band - 1, dim)
         image, column = orthogonal(image, span)
         size = image.norm(dim=-1)
-        grows = int(len(basis) < dim)
+        grows = int(filled < dim)
         coefficients = functional.pad(coefficients, (0, 1, 0, grows))
-        coefficients[:, : len(basis), -1] = column
+        coefficients[:, :filled, -1] = column
         square = coefficients[:, :m]
         values, small = torch.linalg.eigh((square + square.mT) / 2)
         scale = values.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(first.dtype).tiny)
@@ -97,7 +97,10 @@ def lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -
                 fresh = torch.randn(dim, generator=torch.Generator().manual_seed(m), dtype=torch.float64).to(first)
                 image = torch.where(spent[:, None], orthogonal(fresh.expand(runs, dim), span)[0], image)
                 coefficients[:, -1, -1] = torch.where(spent, 0, size)
-            basis.append(image / image.norm(dim=-1, keepdim=True))
+            if filled == held.shape[1]:
+                held = torch.cat([held, held.new_empty(runs, min(filled // 2 + 8, dim - filled), dim)], dim=1)
+            torch.div(image, image.norm(dim=-1, keepdim=True), out=held[:, filled])
+            filled += 1
     if not done and m < dim:
         _warn("Lanczos", m, float((residuals[:, :k] / scale).max()), goal)
     vectors = torch.einsum("rmk,rmd->rkd", small.flip(-1)[:, :, :count], span[:, :m])
