@@ -14,7 +14,7 @@ _WORDS = {
     "adamw": "AdamW", "cauchy": "Cauchy", "chebyshev": "Chebyshev", "cifar10": "CIFAR-10", "cpu": "CPU", "cuda": "CUDA", "fashion_mnist": "Fashion-MNIST",
     "elu": "ELU", "gelu": "GELU", "he": "He", "huber": "Huber", "l1": "ℓ₁", "l2": "ℓ₂", "laplace": "Laplace", "lecun": "LeCun",
     "linf": "ℓ∞", "lp": "ℓₚ", "mnist": "MNIST", "mnist1d": "MNIST-1D", "ntk": "tangent kernel", "relu": "ReLU", "rms": "RMS",
-    "rmpe": "extrapolated", "student": "Student's t", "tanh": "tanh", "xavier": "Xavier",
+    "rmpe": "extrapolated", "student": "Student's t", "teacher_student": "teacher and student", "tanh": "tanh", "xavier": "Xavier",
 }  # fmt: skip
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 

@@ -36,3 +36,4 @@ def test_choices_are_called_as_people_write_them():
     assert chosen(own["outcome"], "final_loss") == "final loss"
     assert chosen(settings(LANDSCAPES["mlp"])["activation"], "relu") == "ReLU"
     assert chosen(settings(LANDSCAPES["mlp"])["data"], "fashion_mnist") == "Fashion-MNIST"
+    assert chosen(settings(LANDSCAPES["mlp"])["data"], "teacher_student") == "teacher and student"
