@@ -40,7 +40,12 @@ class Facts:
         return False
 
     def largest_step(self, params: Tensor) -> Tensor | None:
-        """The step size (...) below which gradient descent from params (..., dim) stays bounded and above which it does not."""
+        """The step size (...) below which gradient descent from params (..., dim) stays bounded and above which it does not:
+        infinity where it does at every step size.
+
+        None where no formula is known: of most losses that are not convex the boundary is a coastline (Sohl-Dickstein 2024,
+        arXiv:2402.06184), and where there is no minimum the parameters grow for ever at every step size.
+        """
         return None
 
     def predictor(self, params: Tensor) -> Tensor | None:
@@ -54,3 +59,11 @@ class Facts:
     def groups(self) -> Mapping[str, Tensor] | None:
         """Indices of samples whose losses tell different stories, by the name of the group."""
         return None
+
+
+def largest_bilinear_step(squares: Tensor, product: Tensor, target: float = 0.0) -> Tensor:
+    """Of (u.v - t)^2 / 2, from |u|^2 + |v|^2 and u.v (...): 8 / (S + sqrt(S^2 - 16 t (u.v - t))), exactly
+    (Liang and Montúfar 2025, arXiv:2509.25351); with t = 0 the 4 / S of the catapult (Lewkowycz et al. 2020).
+    """
+    root = (squares.square() - 16 * target * (product - target)).clamp_min(0).sqrt()  # never negative but for rounding
+    return 8 / (squares + root)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from landscapes.expression import Program, constant, gradient, variable
+from landscapes.facts import largest_bilinear_step
 from landscapes.formula import MAX_LENGTH, parse, typeset
 from landscapes.landscape import Landscape, Layout
 from landscapes.setting import setting, settings
@@ -115,8 +116,15 @@ class Quadratic(Surface):
     )
     angle: float = setting(0.0, -3.2, 3.2, symbol=r"\varphi", help="Turns the valley away from the axes, in radians.")
 
+    def infimum(self) -> float:
+        return 0.0
+
     def minimizers(self) -> Tensor:
         return _points((0.0, 0.0))
+
+    def largest_step(self, params: Tensor) -> Tensor:
+        """But for starts that lie exactly on the gentle axis."""
+        return torch.full_like(params[..., 0], 2 / self.kappa)
 
 
 @dataclass(frozen=True)
@@ -257,8 +265,15 @@ class Booth(Surface):
     origin = (-8.0, 8.0)
     log_color = True
 
+    def infimum(self) -> float:
+        return 0.0
+
     def minimizers(self) -> Tensor:
         return _points((1.0, 3.0))
+
+    def largest_step(self, params: Tensor) -> Tensor:
+        """But for starts that lie exactly on the gentle axis, x - y = -2."""
+        return torch.full_like(params[..., 0], 2 / 18)
 
 
 @dataclass(frozen=True)
@@ -288,6 +303,9 @@ class StabilityValley(Surface):
         """xy = 1 and x² - y² = k give x² + y² = sqrt(k² + 4). From x = -y the flow ends at the saddle 0."""
         value = (self.conserved(params)[..., 0].square() + 4).sqrt()
         return value.where(torch.isfinite(params).all(-1) & (params.sum(-1) != 0), torch.nan)
+
+    def largest_step(self, params: Tensor) -> Tensor:
+        return largest_bilinear_step(params.square().sum(-1), params.prod(-1), 1.0)
 
 
 @dataclass(frozen=True)

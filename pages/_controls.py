@@ -27,6 +27,7 @@ from landscapes.setting import (
     Text,
     settings,
 )
+from pages import _services as services
 from ravine import Experiment
 from ravine.experiment import DEVICES, offered
 from ravine.frame import PLAIN, Frame
@@ -107,6 +108,13 @@ def landscape_choice(experiment: Experiment, title: str = "Landscape", **changed
         return type(experiment.landscape)
     name = st.selectbox(title, names, place, key=key, format_func=lambda one: LANDSCAPES[one].label, **changed)
     return LANDSCAPES[name]
+
+
+def known_facts(experiment: Experiment) -> None:
+    """What is known before the run begins, where anything is."""
+    facts = services.known(experiment)
+    if facts:
+        st.caption("**Known beforehand.** " + " ".join(facts))
 
 
 def own_controls(experiment: Experiment, names: Iterable[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pages._cards import rule_cards
 from pages._controls import (
     begin,
     control,
+    known_facts,
     landscape_choice,
     machine_controls,
     own_controls,
@@ -37,6 +38,7 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
     view = experiment.view
     with st.sidebar:
         kind, values = _landscape_controls(experiment)
+        facts = st.container()
         own = own_controls(experiment, extra)
         varied = st.session_state.get(f"{view}.vary", experiment.vary)
         optimizers = rule_cards(view, experiment.optimizers, varied=varied)
@@ -52,10 +54,13 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
         own |= _measure_controls(experiment, landscape, optimizers)
         own |= machine_controls(experiment)
     try:
-        return dataclasses.replace(experiment, landscape=landscape, optimizers=optimizers, **own)
+        asked = dataclasses.replace(experiment, landscape=landscape, optimizers=optimizers, **own)
     except ValueError as refusal:
         st.error(str(refusal))
         return experiment
+    with facts:
+        known_facts(asked)
+    return asked
 
 
 def _landscape_controls(experiment: Experiment) -> tuple[type[Landscape], dict[str, Any]]:

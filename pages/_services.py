@@ -19,6 +19,7 @@ from ravine.cut import Cut
 from ravine.cut import cut as look_along
 from ravine.experiment import DTYPES
 from ravine.jobs import Jobs
+from ravine.known import known as known_of
 from ravine.own import register_from_environment
 from ravine.reference import Entry
 from ravine.reference import entries as reference_entries
@@ -57,6 +58,9 @@ def result(experiment: Experiment) -> Result:
 @cache
 def entries() -> tuple[Entry, ...]:
     return reference_entries()
+
+
+known = lru_cache(maxsize=64)(known_of)
 
 
 @lru_cache(maxsize=64)

@@ -16,7 +16,7 @@ from pages import _room as room
 from pages import _services as services
 from pages._cards import rule_cards
 from pages._components import Part
-from pages._controls import begin, landscape_choice, machine_controls, own_controls, settings_of, visible
+from pages._controls import begin, known_facts, landscape_choice, machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
 from ravine import Experiment
 from ravine.around import AROUND
@@ -120,6 +120,8 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
         st.error(str(refusal))
         experiment = before
     st.html(f"<style>{card_colors(experiment)}</style>")
+    with side:
+        known_facts(experiment)
     with picture:
         filed = reopen.held(experiment)
     result = services.result(experiment) if filed is None else dataclasses.replace(filed, experiment=experiment)

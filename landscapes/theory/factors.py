@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from landscapes.facts import largest_bilinear_step
 from landscapes.landscape import Differentiated, Layout
 from landscapes.setting import setting
 from landscapes.theory.model import Model, falling, normal, seeded, top_eigenvalue
@@ -92,6 +93,12 @@ class MatrixFactorization(Differentiated, Model):
             return None
         difference = self.conserved(params.double())[..., 0]
         return torch.hypot(difference, torch.full_like(difference, 2 * self.top)).to(params)
+
+    def largest_step(self, params: Tensor) -> Tensor | None:
+        """Of a single number, u.v; the factors of larger matrices act on each other."""
+        if self.rows > 1 or self.columns > 1:
+            return None
+        return largest_bilinear_step(params.square().sum(-1), self._product(params)[..., 0, 0], self.top)
 
     def bias_target(self) -> Tensor:
         (matrix,) = self._draw(torch.Generator())

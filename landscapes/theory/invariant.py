@@ -86,5 +86,10 @@ class ScaleInvariant(Scored):
     def gfs_sharpness(self, params: Tensor) -> Tensor:
         return (1 / params.square().sum(-1)).where(torch.isfinite(params).all(-1), torch.nan)
 
+    def largest_step(self, params: Tensor) -> Tensor:
+        """None is too large: a long step lengthens the weights, so that the next ones turn them less (Arora, Li and Lyu 2019,
+        arXiv:1812.03981)."""
+        return torch.full_like(params[..., 0], torch.inf)
+
     def bias_target(self) -> Tensor:
         return self._direction

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from landscapes.facts import largest_bilinear_step
 from landscapes.landscape import Differentiated, Layout
 from landscapes.setting import setting
 from landscapes.theory.model import Model, falling, normal, seeded
@@ -86,6 +87,12 @@ class ScalarNetwork(Differentiated, Model):
         saddle = (params.prod(-1) <= 0) & (two[..., 0] == two[..., 1])
         return sharpness.where(torch.isfinite(params).all(-1) & ~saddle, torch.nan).to(params)
 
+    def largest_step(self, params: Tensor) -> Tensor | None:
+        """Of two factors; of more no formula is known."""
+        if self.depth > 2:
+            return None
+        return largest_bilinear_step(params.square().sum(-1), params.prod(-1), self.target)
+
 
 @dataclass(frozen=True)
 class DeepLinear(Differentiated, Model):
@@ -154,7 +161,15 @@ class DeepLinear(Differentiated, Model):
 
     def gfs_sharpness(self, params: Tensor) -> Tensor | None:
         """Of layers of one unit: those of a scalar network. Of wider ones the kept matrices leave the end open."""
-        return ScalarNetwork(depth=self.depth, target=self.top).gfs_sharpness(params) if self.width == 1 else None
+        return self._scalar.gfs_sharpness(params) if self.width == 1 else None
+
+    def largest_step(self, params: Tensor) -> Tensor | None:
+        return self._scalar.largest_step(params) if self.width == 1 else None
+
+    @property
+    def _scalar(self) -> ScalarNetwork:
+        """What this is where its layers are of one unit."""
+        return ScalarNetwork(depth=self.depth, target=self.top)
 
     def predictor(self, params: Tensor) -> Tensor:
         return self.product(params).flatten(-2)
@@ -237,4 +252,5 @@ class CatapultNetwork(Model):
         return value.where(torch.isfinite(params).all(-1), torch.nan)
 
     def largest_step(self, params: Tensor) -> Tensor:
-        return 4 * self.units / params.square().sum(-1)
+        u, v = params[..., : self.units], params[..., self.units :]
+        return self.units * largest_bilinear_step(params.square().sum(-1), (u * v).sum(-1))

@@ -250,6 +250,13 @@ class QuadraticRegression(Model):
         sharpness = (squares * torch.exp(-2 * rates * (sign * high)[:, None])).sum(-1)
         return sharpness.where(finite & ends, torch.nan).reshape(params.shape[:-1]).to(params)
 
+    def largest_step(self, params: Tensor) -> Tensor | None:
+        """Of least squares, where the Jacobian does not turn."""
+        if self.curvature > 0:
+            return None
+        _, jacobian, _ = self.tensors(params)
+        return (2 / torch.linalg.matrix_norm(jacobian, 2).square()).expand(params.shape[:-1])
+
 
 @dataclass(frozen=True)
 class OpposingSignals(Scored):

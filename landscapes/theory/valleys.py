@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscapes.facts import largest_bilinear_step
 from landscapes.setting import setting
 from landscapes.surfaces import Surface
 
@@ -42,7 +43,7 @@ class Catapult(Surface):
         return _finite(params, self.conserved(params)[..., 0].abs())
 
     def largest_step(self, params: Tensor) -> Tensor:
-        return 4 / params.square().sum(-1)
+        return largest_bilinear_step(params.square().sum(-1), params.prod(-1))
 
 
 @dataclass(frozen=True)

@@ -268,3 +268,15 @@ def test_the_flow_of_a_scalar_network_that_ends_at_a_saddle_is_said():
     starts = torch.tensor([[-1.0, 1.0, 2.0], [-1.0, 0.9, 2.0], [1.0, 1.0, 2.0], [0.0, 0.0, 1.0]], dtype=F64)
     found = land.gfs_sharpness(starts)
     assert found.isnan().tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize("target", [0.01, 1.0, 5.0])
+def test_the_largest_step_of_a_product_of_vectors_is_exact(target):
+    """Liang and Montúfar 2025, arXiv:2509.25351, from 300 starts: far from the minimum, beside it, and of the wrong sign."""
+    land = LANDSCAPES["matrix_factorization"](rows=1, columns=1, rank=3, top=target)
+    start = torch.randn(300, 6, generator=torch.Generator().manual_seed(0), dtype=F64)
+    for factor in (0.98, 1.02):
+        params, step = start, factor * land.largest_step(start)[:, None]
+        for _ in range(600):
+            params = (params - step * land.grad(params)).clamp(-1e20, 1e20)
+        assert bool(((params.norm(dim=-1) < 1e3) == (factor < 1)).all())
