@@ -23,12 +23,13 @@ _LONG = 5e-3  # seconds: shorter measurements are made at once, for handing one 
 class Measuring:
     """What the probes of a run have found so far, a row a recorded step. To be closed: it is a context manager."""
 
-    def __init__(self, probes: Mapping[str, Probe]):
+    def __init__(self, probes: Mapping[str, Probe], *, beside: bool = True):
         self._probes = probes
         self._memories: dict[str, Memory] = dict.fromkeys(probes)
         self._rows: list[dict[str, Tensor]] = []  # empty where nothing was measured; the first one is measured
         self.follows = any(probe.follows for probe in probes.values())  # must one of them see every step?
-        self._beside = not self.follows
+        self._allowed = beside and not self.follows  # on a thread of its own?
+        self._beside = self._allowed
         self._thread: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None  # one at most: the memories pass from one measurement to the next
 
@@ -84,7 +85,7 @@ class Measuring:
         for name, probe in self._probes.items():
             value, self._memories[name] = probe.measure(moment, self._memories[name])
             row[name] = value.where(alive.unsqueeze(-1) if value.ndim > alive.ndim else alive, torch.nan)
-        self._beside = not self.follows and time.perf_counter() - began >= _LONG
+        self._beside = self._allowed and time.perf_counter() - began >= _LONG
 
     def _settle(self) -> None:
         """Waits for the measurement that is under way, and raises its error."""

@@ -303,12 +303,14 @@ def running(
     sampling: str = "epochs",
     report_every: int = 10,
     report_after: float = 0.0,
+    beside: bool = True,
     shelf: Shelf | None = None,
 ) -> Iterator[Trajectory]:
     """`run` as it grows: yields the trajectory so far, and at the end the whole. Stop pulling to cancel.
 
-    Reports every `report_every` steps, but not before `report_after` seconds have passed since the last report. Where it
-    stands is kept on `shelf` now and then: the same call goes on from there, with the same bits.
+    Reports every `report_every` steps, but not before `report_after` seconds have passed since the last report. Costly
+    probes are measured `beside` the steps that follow, on a thread of their own: not for runs that have every core at work.
+    Where it stands is kept on `shelf` now and then: the same call goes on from there, with the same bits.
     """
     if start is None:
         start = landscape.start()[0]
@@ -336,7 +338,7 @@ def running(
     record, checkpoints = _Record(alone), Checkpoints(shelf)
     before, found = None, checkpoints.found()
     reported = time.monotonic()
-    with Measuring(kinds) as measuring:
+    with Measuring(kinds, beside=beside) as measuring:
         if found is not None:
             before = Iterate.of(found["now"])
             record.restore(found["record"])

@@ -181,6 +181,7 @@ def _batch(experiment: Experiment, runs: list[Run], *, several: bool, shelf: She
         params_every=_stride(experiment),
         report_every=max(10, experiment.steps // 50) if several else 10,
         report_after=_REPORT_SECONDS,
+        beside=not several,  # several batches are on several cores as it is
         shelf=shelf,
     )
 

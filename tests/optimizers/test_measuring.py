@@ -127,3 +127,14 @@ def test_where_a_run_left_finite_numbers_there_is_nothing_to_measure(always_long
     steps = iterate(QUADRATIC, [GD(lr=1e4)], QUADRATIC.start()[0])
     alive = [bool(next(steps).alive) for _ in range(61)]
     assert found.probes["own"].isfinite().tolist() == alive
+
+
+def test_a_run_among_others_measures_in_its_own_thread(always_long):
+    where = []
+
+    def notes(moment):
+        where.append(threading.current_thread())
+        return moment.loss
+
+    list(running(QUADRATIC, GD(lr=0.01), steps=5, probes=[Own(act=notes)], beside=False))
+    assert set(where) == {threading.current_thread()}
