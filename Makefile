@@ -10,7 +10,7 @@ run: $(VENV)/installed
 	$(BIN)/ravine app --port $(PORT)
 
 test: $(VENV)/installed-dev lint browser
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder # the slow files of the browser come first
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """Every eigenvalue method against the dense Hessian, on every family of models there is, at no more than 2,000 parameters."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -50,10 +52,15 @@ def dense(land, params):
     return autograd(torch.eye(land.dim, dtype=params.dtype))
 
 
+@cache
+def true_eigenvalues(land):
+    """(2, dim), rising, at the place of a landscape."""
+    return torch.stack([torch.linalg.eigvalsh(dense(land, w)) for w in place(land)])
+
+
 @every_family
 def test_eigenvalues_are_those_of_the_dense_hessian(land):
-    params = place(land)
-    true = torch.stack([torch.linalg.eigvalsh(dense(land, w)) for w in params])
+    params, true = place(land), true_eigenvalues(land)
     scale = true.abs().amax(-1, keepdim=True)
     top = top_eigenpairs(land, params, 3, TOLERANCE)
     assert ((top.values - true.flip(-1)[:, :3]).abs() <= TOLERANCE * scale).all()
@@ -67,8 +74,7 @@ def test_eigenvalues_are_those_of_the_dense_hessian(land):
 
 @every_family
 def test_random_estimates_are_right_within_their_standard_errors(land):
-    params = place(land)
-    true = torch.stack([torch.linalg.eigvalsh(dense(land, w)) for w in params])
+    params, true = place(land), true_eigenvalues(land)
     hessian = land.hessian_operator(params)
     for estimate, expected in (
         (trace(hessian, params, 60), true.sum(-1)),

@@ -1,6 +1,7 @@
 """Every rule against an implementation that is not ours: torch.optim, else pytorch_optimizer, else the paper by hand."""
 
 import importlib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,18 @@ def _wide_norm(monkeypatch):
     monkeypatch.setattr(third_party_sam, "get_global_gradient_norm", squared_norm)
 
 
+@cache
+def path(number, problem):
+    """Our run of a case."""
+    land, case = PROBLEMS[problem], CASES[number]
+    return run(land, OPTIMIZERS[case.rule](**case.ours), land.start()[0], STEPS)
+
+
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("case", CASES, ids=[f"{case.rule}-{i}" for i, case in enumerate(CASES)])
-def test_a_rule_visits_the_points_of_its_oracle(case, problem):
-    land = PROBLEMS[problem]
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[f"{case.rule}-{i}" for i, case in enumerate(CASES)])
+def test_a_rule_visits_the_points_of_its_oracle(number, problem):
+    land, case, ours = PROBLEMS[problem], CASES[number], path(number, problem)
     start = land.start()[0]
-    ours = run(land, OPTIMIZERS[case.rule](**case.ours), start, STEPS)
     theirs = followed(land, start, case.oracle)
     tolerance = OPTIMIZERS[case.rule].tolerance
     torch.testing.assert_close(ours.params, theirs, rtol=tolerance, atol=tolerance)
@@ -53,9 +60,8 @@ def test_every_rule_is_compared_at_two_settings(rule):
 
 def test_the_settings_compared_differ_from_each_other():
     """Two settings whose paths were the same would test one setting twice."""
-    land = PROBLEMS["rosenbrock"]
     for rule in OPTIMIZERS:
-        ends = [run(land, OPTIMIZERS[rule](**case.ours), steps=STEPS).final for case in CASES if case.rule == rule]
+        ends = [path(number, "rosenbrock").final for number, case in enumerate(CASES) if case.rule == rule]
         assert all((ends[0] - other).abs().max() > 1e-6 for other in ends[1:])
 
 

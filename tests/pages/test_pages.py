@@ -82,10 +82,10 @@ def shown(app, view):
 
 
 def settled(app, view):
-    """Reruns the page, as its poll does, until its job has ended."""
-    until = time.monotonic() + PATIENCE
-    while app.session_state[f"{view} job"].active and time.monotonic() < until:
-        app.run()
+    """Waits until the page's job has ended, and reruns the page, as its poll does."""
+    job, until = app.session_state[f"{view} job"], time.monotonic() + PATIENCE
+    while job.active and time.monotonic() < until:
+        time.sleep(0.005)
     app.run()
     sound(app)
     return app.session_state[f"{view} job"]
