@@ -95,16 +95,23 @@ export const playback = {
   /** Tells whoever listens on the page what the player does now: once, not at every frame of it. */
   tell() {
     const { playing, position, speed, loop } = this;
-    const told = { position, playing, speed: Number(speed.value), loop: loop.checked };
+    const told = { position, playing, speed: Number(speed.value), loop: loop.checked, camera: this.eye() };
     const text = JSON.stringify(playing ? { ...told, position: 0 } : told);
     if (text === this.announced) return;
     this.announced = text;
     window.dispatchEvent(new CustomEvent('ravine:played', { detail: told }));
   },
 
+  /** Where the camera of the third dimension is, as it is told: azimuth, elevation and zoom. */
+  eye() {
+    const { azimuth, elevation, zoom } = this.camera;
+    return [azimuth, elevation, zoom].map((one) => Number(one.toFixed(3)));
+  },
+
   /** Does as another player does since some seconds. */
-  obey({ position, playing, speed, loop, since }) {
+  obey({ position, playing, speed, loop, camera: [azimuth, elevation, zoom], since }) {
     if (!this.packet) return;
+    if (zoom) this.turn({ azimuth, elevation, zoom });
     const { last } = this.packet;
     this.speed.value = String(speed);
     this.loop.checked = loop;
@@ -137,6 +144,7 @@ export const playback = {
       this.play.querySelector('span').textContent = playing ? 'Pause' : 'Play';
     }
     dataset.position = i;
+    dataset.camera = this.eye().join();
     this.tell();
     this.drawChart();
     // Nobody reads sixty numbers a second, and each costs a layout.

@@ -84,8 +84,9 @@ async def play(request: Request) -> Response:
 
     def act(code: str, said: dict[str, str]) -> None:
         playback = Playback(
-            int(said["position"]), said["playing"] == "true", float(said["speed"]), said["loop"] == "true"
-        )
+            int(said["position"]), said["playing"] == "true", float(said["speed"]), said["loop"] == "true",
+            tuple(float(one) for one in said["camera"].split(",")),
+        )  # fmt: skip
         services.rooms().play(code, said["key"], playback)
 
     return await _answered(request, act)

@@ -20,6 +20,7 @@ PACKET = 4 << 20  # bytes of one packet
 PACKETS = 4  # kept for a room: the newest
 IDLE = 3 * 3600.0  # seconds
 ROWS = 20_000  # of what is played, at most
+_FARTHEST = 1e4  # radians: a camera that somebody turned all day
 SPEEDS = (0.5, 1.0, 2.0, 4.0)
 PRESENT = 15.0  # seconds for which a student counts as present after the last sign of life
 _LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # none that is read as another
@@ -40,8 +41,11 @@ class Playback:
     playing: bool
     speed: float
     loop: bool
+    camera: tuple[float, ...] = ()  # azimuth, elevation and zoom of a view in three dimensions
 
     def __post_init__(self) -> None:
+        if len(self.camera) not in (0, 3) or not all(abs(one) <= _FARTHEST for one in self.camera):
+            raise Refused("A playback is seen from an azimuth, an elevation and a zoom.")
         if not 0 <= self.position <= ROWS or self.speed not in SPEEDS:
             raise Refused(f"A playback is at one of {ROWS} positions, and as fast as one of {SPEEDS}.")
 

@@ -99,6 +99,7 @@ def edge(result: Result) -> go.Figure:
         figure.update_yaxes(title_text=title + units, rangemode="tozero", row=row, col=1)
     for row, name in enumerate(others, start=2 + len(kinds)):
         figure.update_yaxes(title={"text": _wrapped(PROBES[name].label), "font": {"size": 12}}, row=row, col=1)
+    figure.update_yaxes(automargin=True, title_standoff=6)  # a title of two lines stays clear of the numbers
     figure.update_xaxes(range=[0, experiment.steps])
     figure.update_xaxes(title_text="step", row=len(heights), col=1)
     if experiment.at >= 0:

@@ -88,7 +88,7 @@ def test_students_follow_from_page_to_page_and_through_the_playback(visit):
     assert "sharpness" in student.page.locator("#says").inner_text()
     assert violations(student) == []
     # On another page, by another link: the browser remembers the room, and the room follows.
-    teacher.page.goto(f"{teacher.address}/slice?{TRAINED}&points=9")
+    teacher.page.goto(f"{teacher.address}/slice?{TRAINED}&points=9&mode=surface")
     student.wait("() => document.querySelector('[data-kind=canvas] .rv-root')?.dataset.v > 0")
     link = student.page.get_by_role("link", name="Play on your own")
     assert link.get_attribute("href").startswith("../slice?")
@@ -103,6 +103,14 @@ def test_students_follow_from_page_to_page_and_through_the_playback(visit):
     student.wait("() => document.querySelector('.rv-root').dataset.playing === 'false'")
     at = teacher.hook["position"]
     student.wait("at => document.querySelector('.rv-root').dataset.position === at", at)
+    box, mouse = teacher.map.bounding_box(), teacher.page.mouse
+    mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] / 2 + 80, box["y"] + box["height"] / 2 + 20, steps=4)
+    mouse.up()
+    teacher.wait_hook("!hook.camera.startsWith('-0.62,')")
+    teacher.wait("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
+    student.wait("at => document.querySelector('.rv-root').dataset.camera === at", teacher.hook["camera"])
 
 
 def answer(address: str, path: str, body: bytes | None = None) -> tuple[int, str]:

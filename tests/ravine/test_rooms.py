@@ -136,17 +136,28 @@ def test_players_follow_the_teachers(rooms, room, clock):
     code, key = room
     heard = []
     rooms.listen(code, lambda: heard.append(1))
-    rooms.play(code, key, Playback(3, True, 2.0, False))
+    rooms.play(code, key, Playback(3, True, 2.0, False, (0.5, 1.0, 2.0)))
     clock.now = 1.5
-    told = {"position": 3, "playing": True, "speed": 2.0, "loop": False, "beat": 1, "since": 1.5}
+    told = {
+        "position": 3,
+        "playing": True,
+        "speed": 2.0,
+        "loop": False,
+        "camera": (0.5, 1.0, 2.0),
+        "beat": 1,
+        "since": 1.5,
+    }
     assert rooms.shown(code)["playback"] == told
     assert rooms.shown(code)["version"] == 0  # no picture has changed
-    rooms.play(code, key, Playback(3, True, 2.0, False))
+    rooms.play(code, key, Playback(3, True, 2.0, False, (0.5, 1.0, 2.0)))
     assert rooms.shown(code)["playback"] == told | {"beat": 2, "since": 0.0}
     assert len(heard) == 2
     for wrong in ((-1, 1.0), (10**9, 1.0), (0, 3.0), (0, float("nan"))):
         with pytest.raises(Refused, match="A playback"):
             Playback(wrong[0], False, wrong[1], False)
+    for camera in ((1.0,), (0.0, 0.0, float("nan")), (1e9, 0.0, 1.0)):
+        with pytest.raises(Refused, match="an azimuth"):
+            Playback(0, False, 1.0, False, camera)
 
 
 def test_a_room_without_its_teacher_expires(rooms, room, clock):
