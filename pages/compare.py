@@ -9,6 +9,7 @@ from pages import _components as components
 from pages import _services as services
 from pages._sharing import plain
 from ravine import Experiment, Result, export
+from ravine.frame import Frame
 from ravine.jobs import FAILED, Busy, Job
 
 _EVERY = 0.5  # seconds between two looks at a running computation
@@ -92,8 +93,11 @@ def polling(experiments: dict[str, Experiment]) -> bool:
     return any(job is not None and job.active for job in jobs)
 
 
-st.markdown("## Compare")
-columns = dict(zip("ab", st.columns(2, gap="medium"), strict=True))
+framed, _ = Frame.from_query(st.query_params.to_dict())
+st.markdown(f"## {plain(framed.title or 'Compare')}")
+# On a projector the pictures come first.
+with st.expander("Links and files", icon=":material/link:") if framed.present else st.container():
+    columns = dict(zip("ab", st.columns(2, gap="medium"), strict=True))
 experiments: dict[str, Experiment] = {}
 for side, column in columns.items():
     with column:
@@ -101,8 +105,8 @@ for side, column in columns.items():
         if experiment is not None:
             experiments[side] = experiment
 links = {side: one.to_url() for side, one in experiments.items()}
-if st.query_params.to_dict() != links:
-    st.query_params.from_dict(links)
+if st.query_params.to_dict() != links | framed.to_query():
+    st.query_params.from_dict(links | framed.to_query())
 active = polling(experiments)
 
 

@@ -44,7 +44,7 @@ class _Style:
         """What all its traces share; `meta` tells a click which run it hit."""
         shown = {"name": name, "showlegend": True} if legend or not self.label else {"name": f"{self.label}, {name}"}
         hover = f"{self.label or name}<br>step %{{x}}: %{{y:.4g}}<extra></extra>"
-        group = {"legendgroup": self.label} if self.label else {}
+        group = {"legendgroup": self.label or name}
         return {"showlegend": False, "meta": self.index, "hovertemplate": hover} | group | shown
 
 
@@ -99,6 +99,10 @@ def edge(result: Result) -> go.Figure:
         figure.update_yaxes(title_text=title + units, rangemode="tozero", row=row, col=1)
     for row, name in enumerate(others, start=2 + len(kinds)):
         figure.update_yaxes(title={"text": _wrapped(PROBES[name].label), "font": {"size": 12}}, row=row, col=1)
+    named = set[str]()
+    for trace in figure.data:  # a threshold that two panels share is named once
+        trace.showlegend = trace.showlegend is not False and trace.name not in named
+        named.add(trace.name)
     figure.update_yaxes(automargin=True, title_standoff=6)  # a title of two lines stays clear of the numbers
     figure.update_xaxes(range=[0, experiment.steps])
     figure.update_xaxes(title_text="step", row=len(heights), col=1)

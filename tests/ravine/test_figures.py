@@ -160,7 +160,7 @@ def test_in_units_of_the_threshold_every_line_is_at_one():
 
 def test_a_threshold_that_all_runs_share_is_drawn_once():
     (line,) = lines(compute(network(vary="seed", across="0,1,2")).figure(), 2)
-    assert (line.name, list(line.x), list(line.y), line.showlegend) == ("2/η = 20", [0, 20], [20.0, 20.0], None)
+    assert (line.name, list(line.x), list(line.y), line.showlegend) == ("2/η = 20", [0, 20], [20.0, 20.0], True)
     decayed = Scheduled(inner=OPTIMIZERS["gd"](lr=0.1), schedule=SCHEDULES["linear"]())
     figure = compute(network(optimizers=(decayed, OPTIMIZERS["gd"](lr=0.1)), every=1)).figure()
     falling, level = lines(figure, 2)
