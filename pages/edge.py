@@ -64,7 +64,7 @@ def table(result: Result) -> None:
         if gauge is not None and gauge.limit is not None and len(gauge.value):
             cells = [
                 gauge.called,
-                f"{gauge.text} = {number(float(gauge.limit[-1]))}",
+                f"{gauge.text} = {gauge.level}",
                 "not so far" if first is None else f"step {int(gauge.step[first])}",
                 number(gauge.late),
             ]

@@ -39,6 +39,13 @@ class Gauge:
         return int((self.value >= self.limit).int().argmax())
 
     @property
+    def level(self) -> str:
+        """The threshold in numbers: one, or its ends where a schedule moves it."""
+        assert self.limit is not None
+        low, high = float(self.limit.min()), float(self.limit.max())
+        return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+    @property
     def late(self) -> float:
         """Sharpness over threshold, averaged over the last 30 % of the measurements."""
         assert self.limit is not None
@@ -115,9 +122,12 @@ def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
         return "Nothing has been measured yet."
     first = gauge.crossing
     if first is None:
+        nearest = int((gauge.value / gauge.limit).argmax())
+        near = f"; nearest to it at step {int(gauge.step[nearest])}, at {float(gauge.value[nearest] / gauge.limit[nearest]):.2g} of it"
+        moves = bool((gauge.limit != gauge.limit[0]).any())
         return (
-            f"The {gauge.called} has reached {float(gauge.value.max()):.3g} so far, below {gauge.text} = "
-            f"{float(gauge.limit[-1]):.4g}."
+            f"The {gauge.called} has reached {float(gauge.value.max()):.3g} so far, below {gauge.text} = {gauge.level}"
+            f"{near if moves else ''}."
         )
     return (
         f"The {gauge.called} reaches {gauge.text} = {float(gauge.limit[first]):.4g} at step {int(gauge.step[first])}; over "

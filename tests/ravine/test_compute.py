@@ -14,7 +14,7 @@ import torch
 
 import optimizers
 from landscapes import LANDSCAPES, MLP, Formula, sharpness, slice_2d
-from optimizers import OPTIMIZERS
+from optimizers import OPTIMIZERS, SCHEDULES, Scheduled
 from ravine import Experiment, Result, Store, compute, computing, cuts
 from ravine.axis import Axis
 from ravine.experiment import DTYPES, VIEWS, training
@@ -539,6 +539,14 @@ def test_many_runs_in_one_sentence():
         .endswith("Without a fixed threshold: Sign descent, η = 0.001.")
     )
     assert compute(network()).summary() == compute(network()).sentences()[0]
+
+
+def test_a_threshold_that_moves_is_told_by_its_ends():
+    """A linear decay over five steps takes the factors 1, 4/5, ..., 1/5: the threshold rises from 20 to 100."""
+    rule = Scheduled(inner=OPTIMIZERS["gd"](lr=0.1), schedule=SCHEDULES["linear"]())
+    result = compute(network(optimizers=(rule,), steps=5, every=1))
+    assert "below 2/η = 20 to 100; nearest to it at step" in result.summary()
+    assert "below 2/η = 20." in compute(network(optimizers=(OPTIMIZERS["gd"](lr=0.1),), steps=5)).summary()
 
 
 def test_overlaid_runs_grow_together():
