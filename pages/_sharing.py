@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from urllib.parse import urlsplit
 
 import segno
@@ -14,7 +15,11 @@ from pages import _services as services
 from ravine import Experiment
 from ravine.experiment import VIEWS
 from ravine.frame import TITLE, Frame
+from ravine.words import spoken
 
+_OTHERS = {  # controls that are no settings
+    "data": "Data", "land": "Landscape", "rule": "Rules", "tune": "Tune all", "room": "Live room", "start": "Start",
+}  # fmt: skip
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -29,6 +34,17 @@ def address() -> str:
     for view in VIEWS.values():
         url = url.removesuffix(f"/{view.path}") if view.path else url
     return url
+
+
+def called(experiment: Experiment) -> dict[str, str]:
+    """What people read for each of `controls`; where two read alike, with the name in the link behind."""
+    known = dict(_OTHERS)
+    for owner in (experiment.landscape, experiment, *(layers(one)[0] for one in experiment.optimizers)):
+        known |= {name: spoken(name, one) for name, one in settings(owner).items()}
+    names = controls(experiment)
+    words = {name: known.get(name, name) for name in names}
+    alike = Counter(words.values())
+    return {name: word if alike[word] == 1 else f"{word} ({name})" for name, word in words.items()}
 
 
 def controls(experiment: Experiment) -> list[str]:
@@ -74,6 +90,7 @@ def panel(experiment: Experiment, framed: Frame) -> Frame | None:
         names,
         [name for name in framed.show if name in names],
         key=f"{key} show",
+        format_func=called(experiment).__getitem__,
         placeholder="All",
         help="For a page with two sliders, choose two; all others keep the link's values, out of sight.",
     )

@@ -15,6 +15,7 @@ import ravine.jobs
 from landscapes import LANDSCAPES, MLP, Formula, settings
 from optimizers import OPTIMIZERS
 from pages import _services as services
+from pages import _sharing as sharing
 from ravine import Experiment, Store, compute, computing
 from ravine.axis import Axis
 from ravine.experiment import VIEWS, offered
@@ -599,3 +600,11 @@ def test_surroundings_and_basins_are_sent_when_asked_for():
     again = visit("descend", link)
     assert packet(component(again, "descend canvas").bytes)[0]["overlays"] == header["overlays"]
     assert shown(again, "descend").key == experiment.key
+
+
+@pytest.mark.parametrize("view", NETWORK_VIEWS)
+def test_controls_that_stay_are_called_by_words_of_their_own(view):
+    names = sharing.called(small(view))
+    assert list(names) == sharing.controls(small(view))
+    assert len(set(names.values())) == len(names)
+    assert (names["lr"], names["hidden"], names["land"]) == ("Step size η", "Hidden", "Landscape")
