@@ -39,3 +39,8 @@ def chosen(one: Choice, choice: str) -> str:
     if one.labels:
         return one.labels[one.choices.index(choice)]
     return _WORDS.get(choice) or " ".join(_WORDS.get(word, word) for word in choice.split("_"))
+
+
+def within(label: str) -> str:
+    """A label inside a sentence: in small letters, but for words of capitals alone."""
+    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in label.split(" "))

@@ -1,6 +1,6 @@
 """Small models of the literature, each with its closed form and what is known of it (see `landscapes.facts`)."""
 
-from landscapes.theory.classification import LinearSoftmax, Logistic
+from landscapes.theory.classification import LinearSoftmax, Logistic, TokenMemory
 from landscapes.theory.factors import MatrixFactorization, MatrixSensing
 from landscapes.theory.invariant import ScaleInvariant
 from landscapes.theory.products import CatapultNetwork, DeepLinear, ScalarNetwork
@@ -21,4 +21,5 @@ THEORY = (
     PhaseRetrieval,
     Logistic,
     LinearSoftmax,
+    TokenMemory,
 )

@@ -191,3 +191,73 @@ class LinearSoftmax(Differentiated, FiniteSum):
         if self.classes == 1:
             value = torch.zeros_like(value)
         return torch.zeros(1, self.dim, dtype=torch.float64), value[None]
+
+
+@dataclass(frozen=True)
+class TokenMemory(Differentiated, FiniteSum):
+    """L = sum over tokens x of p(x) times the cross-entropy of u_y W e_x, softmax over y, with target x mod M: a matrix that
+    stores which label goes with which token. Embeddings e and u are random and of unit length, so that more tokens than
+    dimensions interfere; p(x) falls as a power of the rank (Zipf). A term of the mean is weighted by N p(x).
+    """
+
+    name, label = "token_memory", "Associative memory, many tokens"
+    reads = "Frequent facts are learned first and drown the rare ones; larger steps spike, and remember more of them sooner."
+    reference = "Cabannes, Simsek and Bietti 2024, arXiv:2402.18724"
+    equation = r"-\sum_x p(x) \log \operatorname{softmax}(U W e_x)_{x \bmod M}"
+    tokens: int = setting(16, 2, 256, symbol="N", help="How many facts there are to store.")
+    embedding: int = setting(10, 2, 64, symbol="d", help="Dimensions of the embeddings; the matrix is square.")
+    labels: int = setting(5, 2, 64, symbol="M", help="How many answers there are; token x has the answer x mod M.")
+    zipf: float = setting(1.0, 0.0, 3.0, symbol=r"\alpha", help="Frequencies fall as rank to this power; 0: all alike.")
+    seed: int = seeded()
+
+    @property
+    def samples(self) -> int:
+        return self.tokens
+
+    @property
+    def layout(self) -> Layout:
+        return Layout.of([("W", (self.embedding, self.embedding))])
+
+    @property
+    def width(self) -> int:
+        return 3 * self.tokens * (self.labels + self.embedding)
+
+    def groups(self) -> Mapping[str, Tensor]:
+        """The frequent half of the tokens, and the rare one."""
+        half = self.tokens // 2
+        return {"frequent": torch.arange(half), "rare": torch.arange(half, self.tokens)}
+
+    def _draw(self, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Row by row: the embedding of a token, its target's share of u, all of u, and the weight."""
+        inputs = functional.normalize(normal(generator, self.tokens, self.embedding), dim=-1)
+        outputs = functional.normalize(normal(generator, self.labels, self.embedding), dim=-1)
+        answer = torch.arange(self.tokens) % self.labels
+        weight = torch.arange(1, self.tokens + 1, dtype=torch.float64) ** -self.zipf
+        # How the outputs lie to the right one is all that the loss sees of them.
+        apart = outputs - outputs[answer][:, None]  # (N, M, d)
+        return inputs, apart, weight * self.tokens / weight.sum()
+
+    def _begin(self, generator: torch.Generator, row: int) -> Tensor:
+        """Row 0 is W = 0; further rows are N(0, 1/d)."""
+        drawn = normal(generator, self.dim) / self.embedding**0.5
+        return drawn if row else torch.zeros_like(drawn)
+
+    def _terms(self, params: Tensor, *data: Tensor) -> Tensor:
+        inputs, apart, weight = data
+        recalled = inputs @ self.layout.unpack(params)["W"].mT  # (..., n, d)
+        return weight * (apart @ recalled.unsqueeze(-1)).squeeze(-1).logsumexp(-1)
+
+    def infimum(self) -> float | None:
+        """Zero, not attained, where no token is a mixture of others: W can then answer each by its own output. Else not known."""
+        return 0.0 if self.embedding >= self.tokens else None
+
+    def flow_escapes(self) -> bool:
+        return self.infimum() == 0.0
+
+    def known_sharpness(self) -> tuple[Tensor, Tensor]:
+        """At W = 0 the Hessian is the covariance of u_y over all y, times the mean of e e^T, as a Kronecker product."""
+        inputs, apart, weight = self.tensors(torch.zeros(0, dtype=torch.float64))
+        outputs = apart[0] - apart[0].mean(0)
+        spread = top_eigenvalue(outputs.T @ outputs / self.labels)
+        value = spread * top_eigenvalue((inputs * weight[:, None]).T @ inputs / self.tokens)
+        return torch.zeros(1, self.dim, dtype=torch.float64), value[None]

@@ -107,8 +107,8 @@ class DeepLinear(Differentiated, Model):
     reference = "Saxe, McClelland and Ganguli 2014, arXiv:1312.6120"
     equation = r"\frac{1}{2}\left\|W_N \cdots W_1 - \operatorname{diag}(s_1, s_2, \dots)\right\|_F^2"
     depth: int = setting(3, 2, 8, symbol="N", help="Number of layers.")
-    width: int = setting(5, 1, 16, help="Rows and columns of each layer.")
-    rank: int = setting(3, 1, 16, symbol="r", help="How many singular values of the target are not zero.")
+    width: int = setting(5, 1, 32, help="Rows and columns of each layer.")
+    rank: int = setting(3, 1, 32, symbol="r", help="How many singular values of the target are not zero.")
     top: float = setting(2.0, 0.01, 100.0, log=True, symbol="s_1", help="The largest singular value of the target.")
     ratio: float = setting(0.5, 0.01, 1.0, help="Each further singular value over the one before.")
     scale: float = setting(0.05, 1e-6, 10.0, log=True, help="Standard deviation of the initial weights.")

@@ -160,8 +160,8 @@ class QuadraticRegression(Model):
     reference = "Agarwala, Pedregosa and Pennington 2023, arXiv:2210.04860"
     equation = r"\frac{1}{2}\left\|z_0 + J_0 w + \tfrac{1}{2}\, w^\top Q\, w\right\|^2"
     analytic = True
-    outputs: int = setting(20, 1, 40, symbol="D", help="Number of residuals.")
-    parameters: int = setting(40, 1, 80, symbol="P", help="Number of parameters.")
+    outputs: int = setting(20, 1, 60, symbol="D", help="Number of residuals.")
+    parameters: int = setting(40, 1, 120, symbol="P", help="Number of parameters.")
     curvature: float = setting(5.0, 0.0, 30.0, help="Size of Q: how fast the Jacobian turns.")
     slope: float = setting(1.0, 0.01, 10.0, log=True, help="Size of the Jacobian at the start.")
     seed: int = seeded()

@@ -77,7 +77,7 @@ class LogCoshValley(Surface):
 @dataclass(frozen=True)
 class AssociativeMemory(Surface):
     """A memory of two associations whose keys e1 = (1, 0) and e2 overlap; (x, y) is its matrix applied to the
-    difference of the two outputs: L = s log(1 + exp(-w.e1)) + (1 - s) log(1 + exp(w.e2)).
+    difference of the two outputs: L = s log(1 + exp(-w.e1)) + (1 - s) log(1 + exp(w.e2)). More tokens: `token_memory`.
     """
 
     name, label = "associative_memory", "Associative memory"

@@ -18,7 +18,7 @@ from ravine.figures.parts import finished
 from ravine.overlay import Run
 from ravine.picture import COLORS, number, run_colors
 from ravine.stability import GAUGED, TOP, Gauge, gauges
-from ravine.words import plain
+from ravine.words import plain, within
 
 if TYPE_CHECKING:  # Result.figure calls this package
     from ravine.result import Result
@@ -179,7 +179,7 @@ def _keys(figure: go.Figure, panels: list[_Panel], steps: int, *, followed: bool
 
 def _wrapped(label: str) -> str:
     """The name of a panel in lines that are no longer than the panel is high."""
-    return "<br>".join(wrap(label.lower(), 20))
+    return "<br>".join(wrap(within(label), 20))
 
 
 def _style(index: int, run: Run, color: str, *, alone: bool) -> _Style:
@@ -291,7 +291,7 @@ def _probe(figure: go.Figure, row: int, style: _Style, name: str, run: Run, path
     columns = values[:, None] if values.ndim == 1 else values
     seen = np.isfinite(columns).any(-1)
     for place, column in enumerate(columns.T):
-        part = entries[place] if entries else PROBES[name].label.lower()
+        part = entries[place] if entries else within(PROBES[name].label)
         figure.add_scatter(
             x=path.step.numpy()[seen],
             y=column[seen],

@@ -39,7 +39,7 @@ KNOWN = {
 @pytest.mark.parametrize("name", KNOWN)
 def test_it_ends_where_the_closed_form_says(name):
     land = LANDSCAPES[name](**KNOWN[name])
-    starts = land.start(4, seed=1)[1:]
+    starts = land.start(3, seed=1)[1:]
     known, found = land.gfs_sharpness(starts), flow_end(land, starts)
     assert bool(torch.isfinite(known).all())
     torch.testing.assert_close(found.sharpness, known, rtol=CLAIM, atol=0)
@@ -55,22 +55,19 @@ OTHERS = {
     "rosenbrock": LANDSCAPES["rosenbrock"](),  # a narrow bent valley: curvatures of 0.4 and 1000
     "himmelblau": LANDSCAPES["himmelblau"](),
     "network": MLP(data="teacher_student", objective="squared", hidden=(3,), subset=8),
-    "decayed": MLP(data="two_moons", hidden=(2,), subset=20, weight_decay=0.05),
 }
 
 
 @pytest.mark.parametrize("land", OTHERS.values(), ids=OTHERS)
 def test_it_ends_where_scipy_says(land):
-    starts = land.start(2, seed=2)
-    found = flow_end(land, starts)
-    for start, sharpness in zip(starts, found.sharpness, strict=True):
-        path = solve_ivp(
-            lambda _, w: -land.grad(torch.from_numpy(w)).numpy(), (0, 3e4), start.numpy(), method="LSODA",
-            jac=lambda _, w: -hessian(land, torch.from_numpy(w)).numpy(), rtol=1e-9, atol=1e-11,
-        )  # fmt: skip
-        end = torch.from_numpy(path.y[:, -1])
-        assert float(land.grad(end).norm()) < 1e-6
-        torch.testing.assert_close(sharpness, top(land, end), rtol=CLAIM, atol=0)
+    start = land.start(2, seed=2)[-1]
+    path = solve_ivp(
+        lambda _, w: -land.grad(torch.from_numpy(w)).numpy(), (0, 1e4), start.numpy(), method="LSODA",
+        jac=lambda _, w: -hessian(land, torch.from_numpy(w)).numpy(), rtol=1e-7, atol=1e-9,
+    )  # fmt: skip
+    end = torch.from_numpy(path.y[:, -1])
+    assert float(land.grad(end).norm()) < 1e-6
+    torch.testing.assert_close(flow_end(land, start).sharpness, top(land, end), rtol=CLAIM, atol=0)
 
 
 def test_balanced_layers_end_at_the_flattest_minimum():
@@ -113,7 +110,7 @@ def test_stiffness_costs_nothing_on_a_quadratic():
         assert float(found.params.norm()) < 1e-3
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(st.floats(0.0, 3.0), st.integers(0, 50))
 def test_a_point_further_down_the_flow_ends_at_the_same_place(time, seed):
     land = OTHERS["phase_retrieval"]
@@ -156,7 +153,7 @@ def test_a_flow_that_goes_to_infinity_has_no_end(kind):
     assert land.flow_escapes()
     assert land.minimizers() is None
     start = land.start(2, seed=1)[1]
-    assert bool(flow_end(land, start, most=120).sharpness.isnan())
+    assert bool(flow_end(land, start, most=60).sharpness.isnan())
 
     def evaluate(w):
         loss, grad = land.value_and_grad(torch.from_numpy(w))
@@ -173,9 +170,9 @@ def test_a_flow_that_goes_to_infinity_has_no_end(kind):
 def test_saddles_are_no_end():
     valley = LANDSCAPES["stability_valley"]()
     starts = torch.tensor([[1.0, -1.0], [1.0, -0.9]], dtype=F64)  # the first flows into the saddle at zero
-    assert flow_end(valley, starts).sharpness.isnan().tolist() == [True, False]
+    assert flow_end(valley, starts, most=100).sharpness.isnan().tolist() == [True, False]
     monkey = LANDSCAPES["monkey_saddle"]()  # no curvature there at all
-    assert bool(flow_end(monkey, torch.zeros(2, dtype=F64)).sharpness.isnan())
+    assert bool(flow_end(monkey, torch.zeros(2, dtype=F64), most=30).sharpness.isnan())
 
 
 def test_a_flow_that_is_not_at_rest_is_not_a_number():

@@ -27,6 +27,7 @@ LANDS = {
     "phase_retrieval": {"features": 4, "samples": 7, "scale": 1.0},
     "logistic": {"features": 3, "samples": 8},
     "linear_softmax": {"levels": 3, "features": 4, "constant": 2.0},
+    "token_memory": {"tokens": 7, "embedding": 4, "labels": 3, "zipf": 1.3},
 }
 MODELS = [LANDSCAPES[name](**values) for name, values in LANDS.items()]
 every_model = pytest.mark.parametrize("land", MODELS, ids=lambda land: land.name)
@@ -80,6 +81,17 @@ def linear_softmax(land, w):
     return np.mean(terms)
 
 
+def token_memory(land, w):
+    """From the embeddings as they are drawn: outputs after inputs, each of unit length."""
+    draw = torch.Generator().manual_seed(land.seed)
+    drawn = [torch.randn(count, 4, generator=draw, dtype=F64).numpy() for count in (7, 3)]
+    inputs, outputs = (noise / np.linalg.norm(noise, axis=1, keepdims=True) for noise in drawn)
+    p = np.arange(1.0, 8.0) ** -1.3
+    logits = np.array([[u @ w.reshape(4, 4) @ e for u in outputs] for e in inputs])
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return -np.sum(p / p.sum() * np.log(shares[range(7), np.arange(7) % 3]))
+
+
 FORMULAS = {
     "scalar_network": lambda land, w: 0.5 * (np.prod(w) - 2.0) ** 2,
     "deep_linear": deep_linear,
@@ -93,6 +105,7 @@ FORMULAS = {
     "phase_retrieval": lambda land, w: np.mean([((x @ w) ** 2 - x[0] ** 2) ** 2 / 4 for x, _ in rows(land)]),
     "logistic": lambda land, w: np.mean([np.log1p(np.exp(-(x @ w))) for (x,) in rows(land)]),
     "linear_softmax": linear_softmax,
+    "token_memory": token_memory,
 }
 
 

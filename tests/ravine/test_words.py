@@ -6,7 +6,7 @@ from landscapes import LANDSCAPES, settings
 from landscapes.setting import Choice
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS
 from ravine import Experiment
-from ravine.words import chosen, plain, spoken
+from ravine.words import chosen, plain, spoken, within
 
 KINDS = [kind for registry in (LANDSCAPES, OPTIMIZERS, SCHEDULES, WRAPPERS) for kind in registry.values()]
 
@@ -37,3 +37,9 @@ def test_choices_are_called_as_people_write_them():
     assert chosen(settings(LANDSCAPES["mlp"])["activation"], "relu") == "ReLU"
     assert chosen(settings(LANDSCAPES["mlp"])["data"], "fashion_mnist") == "Fashion-MNIST"
     assert chosen(settings(LANDSCAPES["mlp"])["data"], "teacher_student") == "teacher and student"
+
+
+def test_a_label_inside_a_sentence_keeps_its_acronyms():
+    assert [within(one) for one in ("GFS sharpness", "Trace of the Hessian", "A b")] == [
+        "GFS sharpness", "trace of the hessian", "a b",
+    ]  # fmt: skip
