@@ -8,7 +8,9 @@ import shutil
 
 def find() -> str | None:
     """Path of a Chromium: $CHROMIUM, one on the PATH, or the one that Playwright has installed; None if there is none."""
-    for candidate in (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome"):
+    # The one without windows comes first: it opens a page with a quarter less work.
+    known = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    for candidate in (os.environ.get("CHROMIUM"), *known):
         if candidate and (path := shutil.which(candidate)):
             return path
     from playwright.sync_api import sync_playwright

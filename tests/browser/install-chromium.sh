@@ -8,7 +8,9 @@ fi
 if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     echo "Installing Chromium from the system's packages ..."
     apt-get update -qq >/dev/null
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null 2>&1 ||
+        apt-get install -y -qq --no-install-recommends chromium >/dev/null
 else
     echo "Installing Playwright's Chromium ..."
     "$python" -m playwright install chromium

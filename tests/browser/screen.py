@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
@@ -127,27 +127,32 @@ class Screen:
         was too early empties the field and types again, as people do.
         """
         option = self.page.get_by_role("option", name=text, exact=True)
-        for _ in range(5):
-            self.wait(_QUIET)
+
+        def type_anew() -> None:
             self.keyed(key, "input").fill("")
             self.keyed(key, "input").fill(text)
-            try:
-                return option.click(timeout=PATIENCE / 5)
-            except TimeoutError:
-                continue
-        raise AssertionError(f"The list of {key} never showed “{text}”.")
+
+        self._until(type_anew, option.click, f"The list of {key} never showed “{text}”.")
 
     def reveal(self, button: Locator, inside: Locator) -> None:
         """Press a button until what it opens is there: a redraw may swallow an early click, or close what is open."""
-        for _ in range(5):
-            self.wait(_QUIET)
+
+        def press() -> None:
             if not inside.is_visible():
                 button.click()
+
+        self._until(press, inside.wait_for, f"{button} never opened {inside}.")
+
+    def _until(self, act: Callable[[], None], follows: Callable[..., None], otherwise: str) -> None:
+        """Act on a page at rest, again and again until what follows from it has happened."""
+        for _ in range(5):
+            self.wait(_QUIET)
+            act()
             try:
-                return inside.wait_for(timeout=PATIENCE / 5)
+                return follows(timeout=PATIENCE / 5)
             except TimeoutError:
                 continue
-        raise AssertionError(f"{button} never opened {inside}.")
+        raise AssertionError(otherwise)
 
     def fill(self, key: str, text: str) -> None:
         """Type into a text or number field and press Enter."""

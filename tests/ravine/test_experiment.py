@@ -1,178 +1,26 @@
 """Links: what is written is read back exactly; what cannot be used is told in a sentence, never an exception."""
 
 import dataclasses
-import importlib.util
-import math
-import sys
-from contextlib import suppress
-from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-import ravine.experiment
-import ravine.limits
-from landscapes import LANDSCAPES, MLP, Formula, Landscape, Surface, settings
-from landscapes.data import DATA
-from landscapes.expression import ARITY
-from landscapes.quantities import QUANTITIES
-from landscapes.setting import Choice, Flag, Integer, Integers, Names, Number, Numbers, Text
-from optimizers import OPTIMIZERS, Optimizer, swept
+from landscapes import LANDSCAPES, MLP, Formula, settings
+from landscapes.setting import Choice, Flag, Integer, Names, Number, Text
+from optimizers import OPTIMIZERS, Optimizer
 from ravine.axis import Axis, AxisSetting
 from ravine.experiment import VIEWS, Experiment, offered, training
 from ravine.frame import Frame
-from ravine.limits import LIMITS, Limits
-from ravine.overlay import variable
+from ravine.limits import LIMITS
+from tests.ravine.strategies import GOLDEN, OWN, experiments
 
-GOLDEN = (Path(__file__).parents[1] / "golden_links.txt").read_text().split()
-OWN = settings(Experiment)
 SHOWN = [(view, name) for view in VIEWS for name in offered(view)]
 DEFAULTS = {view: Experiment.default(view) for view in VIEWS}
 LINKS = [one.to_url() for one in DEFAULTS.values()]
-
-
-# ------------------------------------------------------------------ values of settings, from their declarations
-
-
-def formulas():
-    """Formulas in x and y, of every function and operator, with the characters that links must escape."""
-    leaf = st.sampled_from(["x", "y", "pi", "e", "2", "0.5", "1e-3"])
-
-    def larger(inner):
-        calls = [
-            st.tuples(*[inner] * count).map(lambda parts, name=name: f"{name}({', '.join(parts)})")
-            for name, count in ARITY.items()
-        ]
-        pairs = st.tuples(inner, st.sampled_from(["+", "-", " * ", "/", "^"]), inner).map(
-            lambda parts: f"({''.join(parts)})"
-        )
-        return st.one_of(pairs, *calls)
-
-    return st.recursive(leaf, larger, max_leaves=6)
-
-
-def numbers_between(low, high, low_open=False, high_open=False):
-    floats = {"allow_nan": False, "allow_infinity": False}
-    bounded = {"min_value": None if low == float("-inf") else low, "max_value": None if high == float("inf") else high}
-    return st.floats(**bounded, exclude_min=low_open, exclude_max=high_open, **floats)
-
-
-OWN_FILES = {name for name, source in DATA.items() if source.large}  # data that are not there
-
-
-def values_of(one, *, sizes=False):
-    """A strategy for the values that a setting's declaration allows."""
-    match one:
-        case Number():
-            inside = numbers_between(one.low, one.high, one.low_open, one.high_open)
-            if not one.log:
-                return inside
-            low, high = math.log10(max(one.low, 1e-300)), math.log10(min(one.high, 1e300))
-            decades = st.floats(low, high).map(lambda exponent: min(max(10**exponent, one.low), one.high))
-            open_ends = (one.low,) * one.low_open + (one.high,) * one.high_open
-            return inside | decades.filter(lambda value: value not in open_ends)
-        case Integer():
-            # Sizes of networks are small, as those below; seeds and counts of samples reach further.
-            return st.integers(one.low, min(one.high, 4) if sizes and one.high <= 1024 else one.high)
-        case Flag():
-            return st.booleans()
-        case Choice():
-            return st.sampled_from([choice for choice in one.choices if choice not in OWN_FILES])
-        case Names():
-            return st.lists(st.sampled_from(one.choices), unique=True, max_size=4).map(tuple)
-        case Text():
-            return formulas().filter(lambda text: len(text) <= one.high)
-        case Integers():  # small, so that work stays within its limit; the limit has tests of its own
-            return st.lists(st.integers(one.low, min(one.high, 12)), max_size=one.count).map(tuple)
-        case Numbers():
-            row = st.lists(
-                numbers_between(-one.high, one.high), min_size=one.columns, max_size=one.columns, unique=one.ordered
-            ).map(sorted if one.ordered else list)
-            count = one.rows or 3
-            return st.lists(row.map(tuple), min_size=count, max_size=count).map(tuple)
-        case AxisSetting():
-            return st.just(one.default)
-    raise AssertionError(f"no strategy for {one}")
-
-
-@st.composite
-def instances(draw, kind):
-    """An instance of a declared class with any values it allows."""
-    sizes = issubclass(kind, Landscape)
-    values = {name: draw(values_of(one, sizes=sizes)) for name, one in settings(kind).items()}
-    try:
-        return kind(**values)
-    except ValueError:  # values that are allowed one by one but not together, such as a rank above the width
-        one = kind()
-    for name, value in values.items():
-        with suppress(ValueError):
-            one = dataclasses.replace(one, **{name: value})
-    return one
-
-
-@st.composite
-def sweeps(draw, landscape, rule):
-    """Axes that fit a landscape and a rule, few enough runs, and an outcome that is measured."""
-    known = swept(landscape, rule)
-    axes = []
-    for name in draw(st.lists(st.sampled_from(list(known)), min_size=1, max_size=2, unique=True)):
-        ends = values_of(known[name]).filter(lambda end: end == 0 or abs(end) > 1e-300)
-        low, high = sorted(map(float, draw(st.lists(ends, min_size=2, max_size=2, unique_by=float))))
-        axes.append(Axis(name, low, high, draw(st.integers(2, 5)), log=low > 0 and draw(st.booleans())))
-    measure = draw(st.booleans())
-    outcome = draw(st.sampled_from([one for one in OWN["outcome"].choices if measure or one != "sharpness"]))
-    return {"over_x": axes[0], "over_y": axes[1] if axes[1:] else None, "measure": measure, "outcome": outcome}
-
-
-@st.composite
-def experiments(draw, view, landscape=None, rule=None):
-    keys = {*VIEWS[view].keys, *VIEWS[view].shown} - {"device", "batch_size", "vary", "across"}
-    own = {key: draw(values_of(OWN[key])) for key in sorted(keys)}
-    kinds = draw(st.lists(st.sampled_from(list(OPTIMIZERS.values())), min_size=1, max_size=VIEWS[view].optimizers))
-    if rule is not None:
-        kinds[0] = rule
-    place = draw(instances(LANDSCAPES[landscape or draw(st.sampled_from(offered(view)))]))
-    on_surface = isinstance(place, Surface)
-    if not on_surface:  # as much as is allowed: the limit has tests of its own
-        own["steps"] = 1 + (own["steps"] - 1) % max(1, LIMITS.work // (place.dim * len(kinds)))
-        own |= {"points": min(own["points"], max(5, math.isqrt(LIMITS.work // place.dim)))} if "points" in own else {}
-    work = max(own["steps"] * len(kinds), own.get("points", 0) ** 2) * place.dim
-    assume(on_surface or work <= LIMITS.work)
-    start = draw(st.none() | st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))) if on_surface else None
-    rules = tuple(draw(instances(kind)) for kind in kinds)
-    if view == "sweep":
-        own |= draw(sweeps(place, rules[0]))
-        own["steps"] = 1 + (own["steps"] - 1) % max(1, LIMITS.work // (25 * place.dim))
-    if "quantity" in VIEWS[view].keys:
-        own["quantity"] = draw(st.sampled_from([name for name, one in QUANTITIES.items() if one.offers(place) is None]))
-    if "batch_size" in VIEWS[view].keys:
-        own["batch_size"] = draw(st.integers(0, place.samples or 0))
-    experiment = Experiment(landscape=place, optimizers=rules, start=start, view=view, **own)
-    return draw(overlaid(experiment)) if "vary" in VIEWS[view].keys else experiment
-
-
-@st.composite
-def overlaid(draw, experiment):
-    """The experiment as it is, or with one of its settings at several values."""
-    known = variable(experiment)
-    # Data sets and sizes of networks take their time; what they may be is tested by the landscapes alone.
-    own = [name for name in ("seed", "batch_size", "land.seed", "land.hidden") if name in known]
-    name = draw(st.sampled_from(["nothing", *own, *(name for name in known if name.startswith("opt"))]))
-    if name == "nothing":
-        return experiment
-    most = LIMITS.runs // len(experiment.optimizers)
-    kind = known[name] if name != "batch_size" else Integer(0, 0, experiment.landscape.samples or 0)
-    values = draw(st.lists(values_of(kind), min_size=1, max_size=most, unique_by=kind.write))
-    if len(set(values)) < len(values):  # 0.0 and -0.0
-        return experiment
-    try:
-        return dataclasses.replace(experiment, vary=name, across=",".join(map(kind.write, values)))
-    except ValueError:  # values that do not go with the others, such as a cross-entropy without classes
-        return experiment
 
 
 def check_round_trip(experiment):
@@ -200,7 +48,7 @@ def check_sound(experiment, refusals):
 
 
 @pytest.mark.parametrize(("view", "name"), SHOWN, ids=str)
-@profile(max_examples=12)
+@profile(max_examples=6)  # in each of the views that show it
 @given(st.data())
 def test_every_landscape_survives_a_link_exactly(view, name, data):
     check_round_trip(data.draw(experiments(view, landscape=name)))
@@ -725,91 +573,7 @@ def test_the_limit_of_work_is_sharp():
         small(landscape=wide, steps=most + 1)
 
 
-# ------------------------------------------------------------------ limits that a server lowers
-
-
-def test_limits_come_from_the_environment(monkeypatch):
-    assert Limits.from_environment() == Limits()
-    monkeypatch.setenv("RAVINE_MAX_STEPS", "2000")
-    monkeypatch.setenv("RAVINE_MAX_WORK", "5000000")
-    assert Limits.from_environment() == Limits(steps=2000, work=5_000_000)
-
-
-@pytest.mark.parametrize("text", ["", "0", "-5", "ten", "1.5", "1e3", "٣", "1_000", " 5", "9" * 5000, "10001"])
-def test_a_limit_that_is_no_number_stops_the_start(monkeypatch, text):
-    monkeypatch.setenv("RAVINE_MAX_STEPS", text)
-    with pytest.raises(ValueError, match="RAVINE_MAX_STEPS = .* must be a whole number from 1 to 10000") as refusal:
-        Limits.from_environment()
-    assert len(str(refusal.value)) < 200
-
-
-@pytest.fixture
-def lowered(monkeypatch):
-    """Loads ravine.experiment anew, as a server that was started with these environment variables would."""
-
-    def load(**values):
-        for name, value in values.items():
-            monkeypatch.setenv(f"RAVINE_MAX_{name.upper()}", str(value))
-        monkeypatch.setattr(ravine.limits, "LIMITS", Limits.from_environment())
-        spec = importlib.util.spec_from_file_location("lowered_experiment", ravine.experiment.__file__)
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, "lowered_experiment", module)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-LEAST = {
-    "link": 2000,
-    "optimizers": 1,
-    "runs": 1,
-    "steps": 1,
-    "points": 5,
-    "work": 1_000_000,
-    "axis": 2,
-    "updates": 10_000,
-}
-
-
-@pytest.mark.parametrize("limits", [*({name: least} for name, least in LEAST.items()), LEAST], ids=str)
-@pytest.mark.parametrize("view", VIEWS)
-def test_views_open_under_any_limit(lowered, limits, view):
-    assert set(LEAST) == {field.name for field in dataclasses.fields(Limits)}
-    module = lowered(**limits)
-    experiment = module.Experiment.default(view)
-    assert module.Experiment.from_url(experiment.to_url()) == (experiment, [])
-    for link in GOLDEN:  # links of a larger server
-        read, refusals = module.Experiment.from_url(link)
-        assert len(refusals) <= 7
-        assert module.Experiment.from_url(read.to_url()) == (read, [])
-
-
-def test_lowered_limits_are_said(lowered):
-    module = lowered(steps=100, points=21, optimizers=2)
-    experiment, refusals = module.Experiment.from_url("/?steps=101")
-    assert experiment.steps == 100
-    assert refusals == ["steps = 101 is not allowed here: it must be at most 100. The default is used."]
-    experiment, refusals = module.Experiment.from_url("/slice?points=31&steps=60")
-    assert (experiment.points, experiment.steps) == (21, 60)
-    assert refusals == ["points = 31 is not allowed here: it must be at most 21. The default is used."]
-    experiment, refusals = module.Experiment.from_url("/slice?points=31&steps=600")
-    assert (experiment.points, experiment.steps) == (21, 100)
-    assert len(refusals) == 2
-    assert "steps = 600" in refusals[0]
-    assert "points = 31" in refusals[1]
-    experiment, refusals = module.Experiment.from_url("/?opt1=gd&opt2=adam&opt3=sam")
-    assert [rule.name for rule in experiment.optimizers] == ["gd", "adam"]
-    assert refusals == ["opt3 was ignored: this view shows at most 2 optimizers."]
-
-
-def test_a_lowered_limit_lets_through_what_is_below_it(lowered):
-    module = lowered(steps=100)
-    experiment, refusals = module.Experiment.from_url("/?steps=100")
-    assert (experiment.steps, refusals) == (100, [])
-
-
 def test_registries_hold_rules():
-    """The strategies above draw from declarations: each has some, or the round trips would prove nothing."""
+    """The strategies draw from declarations: each has some, or the round trips would prove nothing."""
     assert all(issubclass(kind, Optimizer) and settings(kind) for kind in OPTIMIZERS.values())
     assert sum(len(settings(kind)) for kind in LANDSCAPES.values()) > 10
