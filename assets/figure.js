@@ -1,6 +1,7 @@
 /** A Plotly figure that is updated in place: zoom, pan and camera stay when new data arrive. */
 
 const NARROW = 520; // pixels
+const DOUBLE = 300; // milliseconds between the clicks of a double click, as Plotly counts them
 const BELOW = 150; // pixels that a tall screen keeps for what stands below a figure
 let loading = null;
 
@@ -40,7 +41,10 @@ function themed(layout, host) {
     out.annotations = layout.annotations?.map((one) => ({ ...one, font: { ...one.font, size: (one.font?.size ?? 14) * type } }));
   } else if (host.clientWidth > NARROW) out.height = Math.max(full, Math.min(1.8 * full, room - BELOW));
   for (const key of Object.keys(layout)) {
-    if (/^[xy]axis\d*$/.test(key)) out[key] = { ...layout[key], gridcolor: grid, zerolinecolor: grid, linecolor: grid };
+    if (!/^[xy]axis\d*$/.test(key)) continue;
+    out[key] = { ...layout[key], gridcolor: grid, zerolinecolor: grid, linecolor: grid };
+    const title = layout[key].title;
+    if (type > 1 && title?.font?.size) out[key].title = { ...title, font: { ...title.font, size: title.font.size * type } };
   }
   return out;
 }
@@ -56,7 +60,7 @@ function bold(traces, host) {
 /** On a narrow screen the scales of the colours lie below the picture, which else is half of it; so do long legends. */
 function narrowed(traces, layout) {
   const bars = traces.filter((trace) => trace.colorbar && trace.showscale !== false);
-  if (!bars.length && traces.some((trace) => trace.type === "scatter")) {
+  if (!bars.length && window.innerWidth < 640 && traces.some((trace) => trace.type === "scatter")) {
     const entries = traces.filter((trace) => trace.name && trace.showlegend !== false).length;
     const height = (layout.height ?? 450) + 14 * entries;
     return { ...layout, height, legend: { ...layout.legend, y: -64 / (height - 90), yanchor: "top" } };
@@ -90,13 +94,25 @@ function listen(host, setTriggerValue) {
   });
 }
 
-/** Tell the page which run was clicked, where a trace says whose it is, and at which step. */
+/**
+ * Tell the page which run was clicked, where a trace says whose it is, and at which step: once it is clear that the click is
+ * no half of a double click, of which Plotly tells both halves.
+ */
 function clicks(host, setTriggerValue) {
+  host.clicked ??= { waiting: 0, doubled: -DOUBLE };
   host.removeAllListeners("plotly_click");
+  host.removeAllListeners("plotly_doubleclick");
+  host.on("plotly_doubleclick", () => {
+    host.clicked.doubled = performance.now();
+    clearTimeout(host.clicked.waiting);
+  });
   host.on("plotly_click", ({ points: [{ x, data: trace }] }) => {
-    if (!Number.isInteger(trace.meta)) return;
-    setTriggerValue("click", { step: x, run: trace.meta });
-    if (host.layout.meta?.answer) reveal(`.st-key-${host.layout.meta.answer}`);
+    if (!Number.isInteger(trace.meta) || performance.now() - host.clicked.doubled < DOUBLE) return;
+    clearTimeout(host.clicked.waiting);
+    host.clicked.waiting = setTimeout(() => {
+      setTriggerValue("click", { step: x, run: trace.meta });
+      if (host.layout.meta?.answer) reveal(`.st-key-${host.layout.meta.answer}`);
+    }, DOUBLE);
   });
 }
 
