@@ -84,8 +84,13 @@ def edge(result: Result) -> go.Figure:
         _keys(figure, panels, experiment.steps, followed=any(TOP in path.probes for path in result.paths))
     positive = all(bool((path.loss[path.loss.isfinite()] > 0).all()) for path in result.paths)
     batches = any(run.batch_size for run in experiment.runs)
+    # A few marks: on a logarithmic axis Plotly would else write each of 2 to 9, one over the other.
     figure.update_yaxes(
-        title_text="loss of<br>the batch" if batches else "loss", type="log" if positive else "linear", row=1, col=1
+        title_text="loss of<br>the batch" if batches else "loss",
+        type="log" if positive else "linear",
+        nticks=4,
+        row=1,
+        col=1,
     )
     if highest is not None:
         least = min(float(path.loss[path.loss.isfinite()].min()) for path in result.paths)

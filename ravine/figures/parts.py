@@ -115,5 +115,7 @@ def finished(figure: go.Figure, height: int) -> go.Figure:
 def beside(figure: go.Figure) -> go.Figure:
     """A figure in the narrow column beside another: small type, and a legend in two columns close above."""
     legend = {"font": {"size": 12}, "entrywidth": 90}
-    figure.update_xaxes(title_font_size=12, title_standoff=4).update_yaxes(title_font_size=12)
+    figure.update_xaxes(title_font_size=12, title_standoff=4).update_yaxes(
+        title_font_size=12, title_standoff=4, automargin=True
+    )
     return figure.update_layout(margin={"l": 60, "t": 10, "b": 40}, legend=legend, font={"size": 12})
