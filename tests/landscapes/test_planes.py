@@ -52,7 +52,7 @@ def test_principal_components_are_those_of_scikit_learn():
 
 def test_eigenvectors_are_those_of_the_dense_hessian():
     cut = PLANES["hessian"](place())
-    values, vectors = torch.linalg.eigh(torch.autograd.functional.hessian(NETWORK.loss, CENTER))
+    values, vectors = torch.linalg.eigh(torch.autograd.functional.hessian(NETWORK.loss, CENTER, vectorize=True))
     for index in (0, 1):
         overlap = (cut.directions[index] @ vectors[:, -1 - index]).abs()
         assert overlap == pytest.approx(1, abs=1e-5)

@@ -15,7 +15,7 @@ AXES = torch.eye(2, dtype=torch.float64)
 def by_definition(name, land, where):
     inputs, targets = land.test_set(where) if name.startswith("test_") else land.training_set(where)
     outputs = land.outputs(where, inputs)
-    hessian = torch.autograd.functional.hessian(land.loss, where) if QUANTITIES[name].costly else None
+    hessian = torch.autograd.functional.hessian(land.loss, where, vectorize=True) if QUANTITIES[name].costly else None
     match name:
         case "loss" | "test_loss":
             return torch.nn.functional.cross_entropy(outputs, targets.argmax(-1))

@@ -8,7 +8,7 @@ from landscapes.spectrum import frobenius, quadrature, smoothed, spectral_densit
 
 NET = MLP(data="chebyshev", hidden=(8, 8), objective="squared")  # 97 parameters
 PARAMS = NET.start(2) + 0.2 * torch.randn(2, NET.dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-HESSIANS = torch.stack([torch.autograd.functional.hessian(NET.loss, w) for w in PARAMS])
+HESSIANS = torch.stack([torch.autograd.functional.hessian(NET.loss, w, vectorize=True) for w in PARAMS])
 TRUE = torch.linalg.eigvalsh(HESSIANS)  # (2, 97), rising
 OPERATOR = NET.hessian_operator(PARAMS)
 

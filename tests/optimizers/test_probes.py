@@ -16,7 +16,7 @@ QUADRATIC = LANDSCAPES["quadratic"](kappa=8.0)
 
 def dense(land, params, batch=None):
     """The whole Hessian (dim, dim) by torch's own double differentiation."""
-    return torch.autograd.functional.hessian(lambda w: land.loss(w, batch), params)
+    return torch.autograd.functional.hessian(lambda w: land.loss(w, batch), params, vectorize=True)
 
 
 def followed(land, rule, start, steps):
