@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from landscapes import settings
-from optimizers import OPTIMIZERS, Stepper
+from optimizers import Stepper
 from pages._controls import visible
 from pages._rules import around, built, rule_choice, rule_settings, step_size, unopened
 from ravine.experiment import VIEWS
@@ -32,7 +32,9 @@ def rule_cards(
 
 def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: bool, removable: bool) -> Stepper:
     prefix = f"{view}.opt{slot}"
-    rule_column, more_column, remove_column = st.columns([5, 1, 1], gap="small", vertical_alignment="center")
+    rule_column, more_column, *remove_column = st.columns(
+        [5, 1, 1] if removable else [6, 1], gap="small", vertical_alignment="center"
+    )
     with rule_column:
         rule = rule_choice(prefix, before, f"Rule of run {slot}", hide_label=True)
     extended = any(visible(one) for one in settings(rule) if one != "lr")
@@ -47,8 +49,8 @@ def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: b
             extras = around(prefix, before)
     else:
         values, extras = unopened(before, rule)
-    if removable:
-        remove_column.button(
+    for column in remove_column:
+        column.button(
             f"Remove run {slot}",
             icon=":material/close:",
             key=f"{prefix} remove",
@@ -63,8 +65,9 @@ def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: b
 
 
 def _add(view: str) -> None:
+    """Another run like the last one: whoever compares changes one thing at a time."""
     slots = st.session_state[f"{view}.slots"]
-    slots[max(slots) + 1] = OPTIMIZERS["gd"]()
+    slots[max(slots) + 1] = slots[max(slots)]
 
 
 def _remove(view: str, slot: int) -> None:
