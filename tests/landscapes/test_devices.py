@@ -3,13 +3,15 @@
 Not covered on meta, since they look at numbers: batches of sample indices on the device itself (`Landscape._check_batch`
 reads their ends; indices on the CPU, as the runner draws them, are covered), `sharpness` and `top_eigenpairs` by Lanczos
 (`_lanczos` stops by its residuals; the dense path up to 24 parameters is covered), `slice_2d` and `slicing` (they refuse
-centres and directions that are not finite, or parallel; what they are made of is covered).
+centres and directions that are not finite, or parallel; what they are made of is covered), `flow_end` (it leaves runs
+behind that are at rest; one step of it is covered).
 """
 
 import pytest
 import torch
 
-from landscapes import LANDSCAPES, Plane, sharpness, slice_2d, slicing, top_eigenpairs
+from landscapes import LANDSCAPES, Plane, flow, sharpness, slice_2d, slicing, top_eigenpairs
+from landscapes.curvature import hessian
 from landscapes.directions import NORMALIZATIONS, normalize, random_directions
 from tests.devices import OnlyOn, every_device, placed
 
@@ -64,6 +66,19 @@ def test_dense_sharpness_stays_on_the_device(dtype, device):
     assert placed(pairs.values, params, (3, 2))
     assert placed(pairs.vectors, params, (3, 2, 2))
     assert placed(pairs.residuals, params, (3, 2))
+
+
+@every_device
+@pytest.mark.parametrize("land", [QUADRATIC, MLP], ids=lambda one: one.name)
+def test_the_whole_hessian_and_a_step_of_gradient_flow_stay_on_the_device(land, device):
+    params = land.start(3, device=device)
+    land.loss(params)  # the data are kept from here on
+    with OnlyOn(device):
+        matrix, local = hessian(land, params), flow._local(land, params)
+        move, error = flow._move(land, params, local, params[:, 0].abs())
+    assert placed(matrix, params, (3, land.dim, land.dim))
+    assert placed(move, params, params.shape)
+    assert placed(error, params, params.shape)
 
 
 @every_device
