@@ -213,7 +213,7 @@ def test_the_preconditioned_threshold_is_where_stability_ends(kind, beta1):
 def swing(rule, curvature):
     """|w| along a run from 1e-30 on a parabola."""
     start = torch.tensor([0.0, 1e-30], dtype=torch.float64)
-    return run(LANDSCAPES["quadratic"](kappa=curvature), rule, start, 700, record_every=50).params[:, 1].abs()
+    return run(LANDSCAPES["quadratic"](kappa=curvature), rule, start, 500, record_every=50).params[:, 1].abs()
 
 
 @every_preconditioned
