@@ -372,6 +372,7 @@ def test_the_edge_page_draws_its_figure():
     settled(app, "edge")
     drawn = json.loads(component(app, "edge figure").json)
     sent = json.loads(drawn) if isinstance(drawn, str) else drawn
+    assert sent["layout"].pop("meta") == {"answer": "edge-beside"}  # for the browser alone: where a click is answered
     assert sent == json.loads(compute(experiment).figure().to_json())
 
 
