@@ -63,10 +63,10 @@ def top_eigenpairs(
     for begin in range(0, len(flat), size):
         own = slice(begin, begin + size)
         parts.append(_at(landscape, flat[own], k, tol, _rows(start, own), seed, batch, extra))
-    values, vectors, residuals = (torch.cat(tensors) for tensors in zip(*(part[:3] for part in parts), strict=True))
+    values, vectors, residuals, reached = (torch.cat(one) for one in zip(*(part[:4] for part in parts), strict=True))
     return Eigenpairs(
         values.reshape(*lead, -1), vectors.reshape(*lead, *vectors.shape[1:]), residuals.reshape(*lead, -1),
-        sum(part.products for part in parts),
+        reached.reshape(*lead, -1), sum(part.products for part in parts),
     )  # fmt: skip
 
 
@@ -76,10 +76,10 @@ def _rows(start: Tensor | Eigenpairs | None, own: slice) -> Tensor | Eigenpairs 
         return None
     if isinstance(start, Tensor):
         return start.reshape(-1, *start.shape[-2:])[own]
-    values, vectors, residuals = start.values, start.vectors, start.residuals
+    values, vectors, residuals, reached, products = start
     return Eigenpairs(
         values.reshape(-1, values.shape[-1])[own], vectors.reshape(-1, *vectors.shape[-2:])[own],
-        residuals.reshape(-1, residuals.shape[-1])[own], start.products,
+        residuals.reshape(-1, residuals.shape[-1])[own], reached.reshape(-1, reached.shape[-1])[own], products,
     )  # fmt: skip
 
 
@@ -136,8 +136,9 @@ def eigenpairs(
     vectors = pairs.vectors.masked_fill(dead[:, None, None], torch.nan)
     residuals = pairs.residuals.masked_fill(dead[:, None], torch.nan)
     return Eigenpairs(
-        values.reshape(*lead, k), vectors.reshape(*lead, k, dim), residuals.reshape(*lead, k), pairs.products
-    )
+        values.reshape(*lead, k), vectors.reshape(*lead, k, dim), residuals.reshape(*lead, k),
+        pairs.reached.reshape(*lead, k), pairs.products,
+    )  # fmt: skip
 
 
 def hessian(landscape: Landscape, params: Tensor) -> Tensor:

@@ -22,7 +22,13 @@ class Eigenpairs(NamedTuple):
     residuals: (
         Tensor  # (..., k): |H v - lambda v|, so some eigenvalue lies within that distance of lambda; NaN: not known
     )
+    reached: Tensor  # (..., k): is the residual within the tolerance? Never of pairs that were not asked for
     products: int  # Hessian-vector products spent
+
+    @property
+    def proved(self) -> Tensor:
+        """The values (..., k), NaN where the tolerance was not reached."""
+        return self.values.where(self.reached, torch.nan)
 
 
 def matrix(operator: Operator, like: Tensor) -> Tensor:
@@ -38,7 +44,8 @@ def dense(operator: Operator, flat: Tensor, k: int) -> Eigenpairs:
     values, vectors = torch.linalg.eigh(torch.where(finite, (hessian + hessian.mT) / 2, 0))
     values, vectors = values.flip(-1)[:, :k], vectors.flip(-1)[:, :, :k]
     residuals = (hessian @ vectors - vectors * values[:, None]).norm(dim=1)
-    return Eigenpairs(values.masked_fill(~finite[:, 0], torch.nan), vectors.mT, residuals, dim)
+    reached = torch.ones_like(values, dtype=torch.bool)
+    return Eigenpairs(values.masked_fill(~finite[:, 0], torch.nan), vectors.mT, residuals, reached, dim)
 
 
 def first_vectors(flat: Tensor, start: Tensor | None, k: int, seed: int) -> Tensor:
@@ -87,7 +94,8 @@ def lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -
         if grows:
             coefficients[:, -1, -1] = size
         residuals = (coefficients[:, m:] @ small).norm(dim=1).flip(-1)[:, :count]
-        done = m >= max(count, band) and bool((residuals[:, :k] <= goal * scale).all())
+        reached = residuals <= goal * scale
+        done = m >= max(count, band) and bool(reached[:, :k].all())
         if done or m == most:
             break
         if grows:
@@ -104,7 +112,8 @@ def lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -
     if not done and m < dim:
         _warn("Lanczos", m, float((residuals[:, :k] / scale).max()), goal)
     vectors = torch.einsum("rmk,rmd->rkd", small.flip(-1)[:, :, :count], span[:, :m])
-    return Eigenpairs(values.flip(-1)[:, :count].masked_fill(broken[:, None], torch.nan), vectors, residuals, m)
+    values = values.flip(-1)[:, :count].masked_fill(broken[:, None], torch.nan)
+    return Eigenpairs(values, vectors, residuals, reached if m < dim else torch.ones_like(reached), m)
 
 
 def nearby(operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int, tol: float) -> Eigenpairs:
@@ -139,7 +148,8 @@ def nearby(operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int
         outside = _mixed(small, images) - _mixed(seen @ small, frame)
         sizes = outside.norm(dim=-1)
         residuals = torch.hypot(inside.norm(dim=1), sizes)
-        fine = (residuals <= goal * scale).all(-1)
+        reached = residuals <= goal * scale
+        fine = reached.all(-1)
         model = _corrected(known, chosen, seen)
         done = m > min(k, dim - 1) and bool(fine.all())
         if done or m == most:
@@ -179,6 +189,7 @@ def nearby(operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int
         torch.cat([values[:, 0], others], -1).masked_fill(broken[:, None], torch.nan),
         _mixed(torch.cat([top, vectors], -1), frame),
         torch.cat([residuals, torch.full_like(others, torch.nan)], -1),
+        torch.cat([reached if m < dim else torch.ones_like(reached), torch.zeros_like(others, dtype=torch.bool)], -1),
         m,
     )
 

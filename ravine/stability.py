@@ -112,6 +112,10 @@ def telling(found: dict[str, Gauge]) -> Gauge | None:
 
 def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
     """One run in words."""
+    return f"{_told(experiment, run, path)}{_left_out(experiment, [path])}"
+
+
+def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
     died = int(path.diverged_at)
     if died >= 0:
         return f"The run diverged at step {died}."
@@ -152,7 +156,20 @@ def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
     told = f"{len(reached)} of {len(paths)} runs reach their threshold"
     parts = [("", reached), ("Not so far: ", others), ("Without a fixed threshold: ", without), ("Diverged: ", died)]
     listed = [f"{said}{_listed(names, beginning)}." for said, names in parts if names]
-    return f"{told}{': ' if reached else '. '}{' '.join(listed)}"
+    return f"{told}{': ' if reached else '. '}{' '.join(listed)}{_left_out(experiment, paths)}"
+
+
+def _left_out(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
+    """How many measurements are missing of runs that did not diverge: no eigenvalue was found to its tolerance."""
+    missing = 0
+    for path in (one for one in paths if int(one.diverged_at) < 0):
+        measured = (path.step % experiment.every == 0) | (path.step == experiment.steps)
+        for name, first in ((_SHARPNESS, 0), (_SCALED, 1)):  # scaled by the last step taken, so from step 1 on
+            if name in path.probes:
+                missing += int((path.probes[name].isnan().cpu() & measured & (path.step >= first)).sum())
+    if not missing:
+        return ""
+    return f" Left out: {missing} measurement{'s' * (missing > 1)} whose eigenvalue was not found to its tolerance."
 
 
 def _beginning(labels: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ class BatchHessian(Probe):
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         count = memory or 0
         values = [
-            top_eigenpairs(moment.landscape, moment.params, tol=1e-3, batch=batch).values[..., 0]
+            top_eigenpairs(moment.landscape, moment.params, tol=1e-3, batch=batch).proved[..., 0]
             for batch in drawn(moment, self.draws, count, self.size)
         ]
         return torch.stack(values).mean(0), count + 1

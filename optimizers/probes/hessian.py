@@ -20,7 +20,7 @@ class Warm:
 
     Seven pairs more than are measured are carried along: with them two to six products do, and a second eigenvalue is seen
     to overtake the first. Every 50th measurement starts cold. The error of an eigenvalue is of the order of the square of its
-    residual.
+    residual. One whose residual is not reached is no measurement: it is NaN.
     """
 
     extra: ClassVar[int] = 7
@@ -44,7 +44,7 @@ class Sharpness(Probe):
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         pairs, memory = _top(moment, memory, 1)
-        return pairs.values[..., 0], memory
+        return pairs.proved[..., 0], memory
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TopEigenvalues(Probe):
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         pairs, memory = _top(moment, memory, self.k)
-        return pairs.values[..., : self.k], memory
+        return pairs.proved[..., : self.k], memory
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class PreconditionedSharpness(Probe):
             seed=warm.count,
             extra=warm.extra,
         )
-        return pairs.values[..., 0], warm.after(pairs)
+        return pairs.proved[..., 0], warm.after(pairs)
 
 
 def too_many(probe: TopEigenvalues, landscape: Landscape) -> str:

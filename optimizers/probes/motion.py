@@ -116,7 +116,8 @@ class SubspaceShare(Probe):
         grad = full_gradient(moment)
         unit = grad / grad.norm(dim=-1, keepdim=True)
         inside = (pairs.vectors[..., : self.k, :] * unit.unsqueeze(-2)).sum(-1)
-        return inside.square().sum(-1), warm.after(pairs)
+        share = inside.square().sum(-1)
+        return share.where(pairs.reached[..., : self.k].all(-1), torch.nan), warm.after(pairs)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class _OfOutputs(Probe):
         alive = torch.isfinite(moment.params).all(-1, keepdim=True)
         operator = self.operator(landscape, torch.where(alive, moment.params, 0))
         pairs = eigenpairs(operator, moment.params, k, warm.tol, start=warm.start, seed=warm.count, extra=warm.extra)
-        return pairs.values[..., :k], warm.after(pairs)
+        return pairs.proved[..., :k], warm.after(pairs)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class SmallestEigenvalue(Probe):
             seed=warm.count,
             extra=warm.extra,
         )
-        return -pairs.values[..., 0], warm.after(pairs)
+        return -pairs.proved[..., 0], warm.after(pairs)
 
 
 def _products(default: int, what: str) -> int:

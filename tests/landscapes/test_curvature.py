@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from landscapes import LANDSCAPES, MLP, Eigenpairs, Formula, Surface, eigenpairs, sharpness, top_eigenpairs
+from landscapes import LANDSCAPES, MLP, Eigenpairs, Formula, Surface, eigenpairs, sharpness, solvers, top_eigenpairs
 from landscapes.curvature import DENSE_DIM
 from landscapes.landscape import Differentiated, Layout
 
@@ -210,7 +210,13 @@ def test_pairs_from_nearby_show_the_way(k):
 
 
 def first(pairs, k):
-    return Eigenpairs(pairs.values[..., :k], pairs.vectors[..., :k, :], pairs.residuals[..., :k], pairs.products)
+    return Eigenpairs(
+        pairs.values[..., :k],
+        pairs.vectors[..., :k, :],
+        pairs.residuals[..., :k],
+        pairs.reached[..., :k],
+        pairs.products,
+    )
 
 
 def test_a_second_eigenvalue_is_seen_to_overtake_the_first():
@@ -348,6 +354,38 @@ def test_an_answer_that_did_not_converge_is_given_with_a_warning():
     real = (pairs.vectors * land.curvatures - pairs.values[..., None] * pairs.vectors).norm(dim=-1)
     assert pairs.residuals[0] > 1e-13
     torch.testing.assert_close(pairs.residuals, real, rtol=1e-2, atol=1e-14)
+    assert pairs.values.isfinite().all()
+    assert pairs.proved.isnan().all()
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_of_a_batch_and_of_several_pairs_the_reached_ones_are_known(warm, monkeypatch):
+    monkeypatch.setattr(solvers, "_most", lambda k: 9)
+    dim = 500
+    easy = torch.linspace(0, 2.0, dim, dtype=torch.float64)
+    easy[7] = 9.0  # one stands far apart, the next are close together
+    hard = torch.linspace(0, 3, dim, dtype=torch.float64)
+    curvatures = torch.stack([easy, hard])
+    like = torch.zeros(2, dim, dtype=torch.float64)
+    start = None
+    if warm:
+        noise = torch.randn(2, 3, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        noise[0, 0, 7] = 1e6  # nearly there in the first pair
+        vectors = torch.linalg.qr(noise.mT).Q.mT
+        start = Eigenpairs(
+            torch.tensor([[9.0, 1, 1], [3, 3, 3]]), vectors, torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool), 0
+        )
+    with pytest.warns(RuntimeWarning, match="stopped after 9 products"):
+        pairs = eigenpairs(lambda v: v * curvatures, like, 2, 1e-3, start=start, extra=1)
+    residuals = (pairs.vectors * curvatures[:, None] - pairs.values[..., None] * pairs.vectors).norm(dim=-1)
+    scale = pairs.values.abs().amax(-1, keepdim=True)
+    assert (
+        pairs.reached[..., :2].tolist()
+        == (residuals <= 1e-3 * scale)[..., :2].tolist()
+        == [[True, False], [False, False]]
+    )
+    assert pairs.proved[0, 0] == pytest.approx(9.0, rel=1e-6)  # the square of the residual, over the gap
+    assert pairs.proved.isnan().tolist() == (~pairs.reached).tolist()
 
 
 @pytest.mark.parametrize(
