@@ -395,9 +395,9 @@ def test_a_rehearsal_keeps_no_path(monkeypatch):
     kept = []
     real = optimizers.trajectory._Record.add
 
-    def add(self, now, values, *, keep_params):
+    def add(self, now, *, keep_params):
         kept.append((id(self), keep_params))
-        real(self, now, values, keep_params=keep_params)
+        real(self, now, keep_params=keep_params)
 
     monkeypatch.setattr(optimizers.trajectory._Record, "add", add)
     run(QUADRATIC, Scheduled(OPTIMIZERS["gd"](), SCHEDULES["refined"]()), steps=20, params_every=10)
