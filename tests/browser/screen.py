@@ -132,7 +132,11 @@ class Screen:
             self.keyed(key, "input").fill("")
             self.keyed(key, "input").fill(text)
 
-        self._until(type_anew, option.click, f"The list of {key} never showed “{text}”.")
+        def take(timeout: float) -> None:
+            option.click(timeout=timeout)
+            option.wait_for(state="hidden", timeout=timeout)  # a click beside a list that moves leaves it open
+
+        self._until(type_anew, take, f"The list of {key} never showed “{text}”, or kept open.")
 
     def reveal(self, button: Locator, inside: Locator) -> None:
         """Press a button until what it opens is there: a redraw may swallow an early click, or close what is open."""
@@ -144,12 +148,12 @@ class Screen:
         self._until(press, inside.wait_for, f"{button} never opened {inside}.")
 
     def _until(self, act: Callable[[], None], follows: Callable[..., None], otherwise: str) -> None:
-        """Act on a page at rest, again and again until what follows from it has happened."""
-        for _ in range(5):
+        """Act on a page at rest, again and again until what follows from it has happened: each time with twice the patience."""
+        for again in range(5, -1, -1):
             self.wait(_QUIET)
             act()
             try:
-                return follows(timeout=PATIENCE / 5)
+                return follows(timeout=PATIENCE / 2**again)
             except TimeoutError:
                 continue
         raise AssertionError(otherwise)
