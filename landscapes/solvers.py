@@ -22,7 +22,7 @@ class Eigenpairs(NamedTuple):
     residuals: (
         Tensor  # (..., k): |H v - lambda v|, so some eigenvalue lies within that distance of lambda; NaN: not known
     )
-    reached: Tensor  # (..., k): is the residual within the tolerance? Never of pairs that were not asked for
+    reached: Tensor  # (..., k): is the residual known to be within the tolerance?
     products: int  # Hessian-vector products spent
 
     @property
