@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -26,6 +28,12 @@ from ravine.reference import entries as reference_entries
 from ravine.rooms import Rooms
 from ravine.spectrum import Density
 from ravine.spectrum import spectrum as look_through
+
+# Streamlit adds the folder of its script to sys.path for each rerun and takes it out again, unless it is there already. A
+# job that imports something meanwhile, on its own thread, can then be told that an installed package does not exist.
+_SCRIPTS = str(Path(__file__).resolve().parent)
+if _SCRIPTS not in sys.path:
+    sys.path.append(_SCRIPTS)
 
 
 @cache

@@ -32,6 +32,7 @@ from ravine.verdict import verdict
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+VERSION = version("ravine")  # asked once: it is read from disk
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -165,7 +166,7 @@ class Result:
             "link": self.experiment.to_url(),
             "values": self.experiment.to_query(),
             "complete": self.complete,
-            "versions": {"ravine": version("ravine"), "torch": torch.__version__, "numpy": np.__version__},
+            "versions": {"ravine": VERSION, "torch": torch.__version__, "numpy": np.__version__},
         }
 
     def save(self, path: str | Path) -> None:

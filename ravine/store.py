@@ -18,7 +18,6 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ import torch
 
 from landscapes.pieces import Piece
 from ravine.experiment import Experiment
-from ravine.result import Arrays, Result
+from ravine.result import VERSION, Arrays, Result
 
 _MEMORY_BYTES = 300 << 20
 _DISK_BYTES = 2 << 30
@@ -79,7 +78,7 @@ class Store:
                 self._memory.popitem(last=False)
 
     def _path(self, experiment: Experiment) -> Path:
-        text = f"{version('ravine')} {torch.__version__} {experiment.key}"
+        text = f"{VERSION} {torch.__version__} {experiment.key}"
         return self._folder / "results" / f"{hashlib.sha256(text.encode()).hexdigest()}.npz"
 
     def _make_room(self) -> None:

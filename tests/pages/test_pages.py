@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import struct
+import sys
 import threading
 import time
 from pathlib import Path
@@ -117,11 +118,29 @@ def test_a_link_opens_on_its_run(view):
     assert app.query_params == experiment.to_query()
     if view in NETWORK_VIEWS:
         job = settled(app, view)
-        assert job.state == DONE
+        assert (job.state, job.error) == (DONE, "")
         assert job.result.complete
         assert len(app.error) == 0
         assert compute(experiment).summary() in [one.value for one in app.success]
     assert app.get("bidi_component")
+
+
+def test_a_rerun_leaves_the_search_for_modules_alone(monkeypatch):
+    """Jobs import on threads of their own: a path that changes meanwhile hides packages from them."""
+    changes = []
+
+    class Watched(list):
+        def insert(self, place, entry):
+            changes.append(entry)
+            super().insert(place, entry)
+
+        def remove(self, entry):
+            changes.append(entry)
+            super().remove(entry)
+
+    monkeypatch.setattr(sys, "path", Watched(sys.path))
+    visit("edge", small("edge").to_query())
+    assert changes == []
 
 
 def test_the_app_opens_on_a_finished_run():

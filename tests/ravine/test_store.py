@@ -112,7 +112,7 @@ def test_another_version_has_other_files(what, tmp_path, monkeypatch):
     if what == "torch":
         monkeypatch.setattr(torch, "__version__", "0.0")
     else:
-        monkeypatch.setattr(ravine.store, "version", lambda name: "0.0")
+        monkeypatch.setattr(ravine.store, "VERSION", "0.0")
     assert Store(tmp_path).get(EXAMPLES["edge"]) is None
     monkeypatch.undo()
     assert Store(tmp_path).get(EXAMPLES["edge"]) is not None
