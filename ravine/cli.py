@@ -1,4 +1,7 @@
-"""The `ravine` command: open the app, or compute without it (see ravine.commands)."""
+"""The `ravine` command: open the app, or compute without it (see ravine.commands).
+
+What a command needs is imported once it is clear that this command is asked for: torch takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ravine import commands, log, own
-from ravine.cluster import VARIABLE
-from ravine.log import read_log
-
+ENDINGS = (".zip", ".npz", ".csv", ".html", ".png")  # of the files that ravine.commands writes
 _EXAMPLES = """examples:
   ravine app                                        open the app in the browser
   ravine app --landscape model.py:make              with a landscape of your own in its menus
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         one.add_argument("--port", type=_port, default=8501, help="of the app's address, from 1 to 65535 (8501)")
         one.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
         one.add_argument("--headless", action="store_true", help="do not open a browser")
-    commands.add(subparsers)
+    _add_computing(subparsers)
     chosen = parser.parse_args(arguments)
     try:
         return chosen.does(chosen)
@@ -63,10 +63,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _add_computing(subparsers: Any) -> None:
+    """The commands that compute without the app."""
+    run = subparsers.add_parser(
+        "run",
+        help="compute the experiment of a link and save what it gives",
+        epilog="Exit status: 0 if done, 2 if something in the link or the file name cannot be used.",
+    )
+    sweep = subparsers.add_parser(
+        "sweep",
+        help="run the first rule of a link at many values of its hyper-parameters",
+        epilog="Example: ravine sweep '/?land=beale&opt1=heavy_ball' --over lr=1e-3:1:64log --over momentum=0:0.99:32 -o map.html",
+    )
+    sweep.add_argument(
+        "--over", action="append", required=True, metavar="NAME=LOW:HIGH:COUNT[log]",
+        help="what to sweep, one axis or two: a hyper-parameter, start_x, start_y, seed or batch_size",
+    )  # fmt: skip
+    sweep.add_argument("--sharpness", action="store_true", help="measure the sharpness at the end of each run")
+    for one in (run, sweep):
+        one.add_argument("link", help="a share link, whole, as the app shows it")
+        one.add_argument(
+            "-o", "--to", required=True, metavar="FILE",
+            help=f"where to write; the ending says what: {', '.join(ENDINGS)} (png needs a Chromium on this machine)",
+        )  # fmt: skip
+        one.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="compute on the workers of a Dask cluster")
+        one.set_defaults(does=_saved)
+    sharp = subparsers.add_parser(
+        "sharpness",
+        help="the largest Hessian eigenvalues of a landscape of your own",
+        epilog="The file is run as any program of yours. The factory takes no arguments and returns a Landscape, as "
+        "landscapes.from_module gives it, or a pair (landscape, parameters).",
+    )
+    sharp.add_argument("factory", metavar="FILE.py:FACTORY")
+    sharp.add_argument("--count", type=int, default=1, help="how many eigenvalues (1)")
+    sharp.add_argument("--tol", type=float, default=1e-6, help="relative residual at which to stop (1e-6)")
+    sharp.set_defaults(does=_compute)
+
+
 def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a port: it must be a whole number from 1 to 65535.")
     return int(text)
+
+
+def _saved(chosen: argparse.Namespace) -> int:
+    """A command that writes a file: where it goes is checked before anything is computed."""
+    path = Path(chosen.to)
+    if path.suffix not in ENDINGS:
+        raise ValueError(f"--to {path} is not allowed: the file's name must end in {', '.join(ENDINGS)}.")
+    if not path.parent.is_dir():
+        raise ValueError(f"--to {path} is not allowed: the folder must be there already.")
+    return _compute(chosen)
+
+
+def _compute(chosen: argparse.Namespace) -> int:
+    from ravine.commands import COMMANDS
+
+    return COMMANDS[chosen.command](chosen)
 
 
 def _own(chosen: argparse.Namespace) -> int:
@@ -75,16 +128,20 @@ def _own(chosen: argparse.Namespace) -> int:
         str(Path(place).resolve()) + mark + factory
         for place, mark, factory in (one.rpartition(":") for one in chosen.landscape)
     ]
-    own.register(specifications)
     if specifications:
+        from ravine import own
+
+        own.register(specifications)
         os.environ[own.ENVIRONMENT] = "\n".join(specifications)
     return _app(chosen)
 
 
 def _open(chosen: argparse.Namespace) -> int:
     """The app, on the page that follows a log."""
+    from ravine import log
+
     try:
-        read_log(chosen.file)
+        log.read_log(chosen.file)
     except OSError as failure:
         raise ValueError(f"{chosen.file} cannot be read: {failure.strerror}.") from failure
     except ValueError as refusal:
@@ -94,11 +151,13 @@ def _open(chosen: argparse.Namespace) -> int:
 
 
 def _app(chosen: argparse.Namespace) -> int:
-    from streamlit.web import cli as streamlit  # only this command needs it
+    from streamlit.web import cli as streamlit
 
     installed = _HERE / "_app"
     home = installed if installed.exists() else _HERE.parent
     if chosen.scheduler:
+        from ravine.cluster import VARIABLE
+
         os.environ[VARIABLE] = chosen.scheduler
     # Streamlit reads this file only from the folder that one starts in: pass on what it says.
     options = _flat(tomllib.loads((home / ".streamlit" / "config.toml").read_text()))

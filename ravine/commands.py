@@ -1,4 +1,4 @@
-"""What the command line computes: a link, a sweep, the sharpness of a landscape of one's own."""
+"""What the command line computes: a link, a sweep, the sharpness of a landscape of one's own (see ravine.cli)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -30,44 +29,6 @@ from ravine.store import Store
 
 _BAR = 30  # characters
 _OFTEN = 0.1  # seconds between two looks of the progress bar
-
-
-def add(commands: Any) -> None:
-    """The sub-commands, each with a function `does` that returns the exit status."""
-    run = commands.add_parser(
-        "run",
-        help="compute the experiment of a link and save what it gives",
-        epilog="Exit status: 0 if done, 2 if something in the link or the file name cannot be used.",
-    )
-    run.set_defaults(does=_run)
-    sweep = commands.add_parser(
-        "sweep",
-        help="run the first rule of a link at many values of its hyper-parameters",
-        epilog="Example: ravine sweep '/?land=beale&opt1=heavy_ball' --over lr=1e-3:1:64log --over momentum=0:0.99:32 -o map.html",
-    )
-    sweep.set_defaults(does=_sweep)
-    sweep.add_argument(
-        "--over", action="append", required=True, metavar="NAME=LOW:HIGH:COUNT[log]",
-        help="what to sweep, one axis or two: a hyper-parameter, start_x, start_y, seed or batch_size",
-    )  # fmt: skip
-    sweep.add_argument("--sharpness", action="store_true", help="measure the sharpness at the end of each run")
-    for one in (run, sweep):
-        one.add_argument("link", help="a share link, whole, as the app shows it")
-        one.add_argument(
-            "-o", "--to", required=True, metavar="FILE",
-            help=f"where to write; the ending says what: {', '.join(_WRITERS)} (png needs a Chromium on this machine)",
-        )  # fmt: skip
-        one.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="compute on the workers of a Dask cluster")
-    sharp = commands.add_parser(
-        "sharpness",
-        help="the largest Hessian eigenvalues of a landscape of your own",
-        epilog="The file is run as any program of yours. The factory takes no arguments and returns a Landscape, as "
-        "landscapes.from_module gives it, or a pair (landscape, parameters).",
-    )
-    sharp.set_defaults(does=_sharpness)
-    sharp.add_argument("factory", metavar="FILE.py:FACTORY")
-    sharp.add_argument("--count", type=int, default=1, help="how many eigenvalues (1)")
-    sharp.add_argument("--tol", type=float, default=1e-6, help="relative residual at which to stop (1e-6)")
 
 
 def _run(chosen: argparse.Namespace) -> int:
@@ -102,15 +63,10 @@ def _experiment(link: str) -> Experiment:
 
 
 def _computed(experiment: Experiment, chosen: argparse.Namespace) -> int:
-    path = Path(chosen.to)
-    writer = _WRITERS.get(path.suffix)
-    if writer is None:
-        raise ValueError(f"--to {path} is not allowed: the file's name must end in {', '.join(_WRITERS)}.")
-    if not path.parent.is_dir():
-        raise ValueError(f"--to {path} is not allowed: the folder must be there already.")
     with _workers(chosen.scheduler) as executor:
         *_, result = _followed(computing(experiment, store=Store(), executor=executor))
-    path.write_bytes(writer(result))
+    path = Path(chosen.to)
+    path.write_bytes(WRITERS[path.suffix](result))
     print("\n".join(result.sentences()))
     return 0
 
@@ -188,10 +144,11 @@ def _png(result: Result) -> bytes:
         return picture.read_bytes()
 
 
-_WRITERS: dict[str, Callable[[Result], bytes]] = {
+WRITERS: dict[str, Callable[[Result], bytes]] = {
     ".zip": Result.packed,
     ".npz": export.npz,
     ".csv": lambda result: export.table(result).encode(),
     ".html": lambda result: export.html(result).encode(),
     ".png": _png,
 }
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"run": _run, "sweep": _sweep, "sharpness": _sharpness}

@@ -1,6 +1,5 @@
 """The command: opening the app with its options, and computing a link."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -18,8 +17,9 @@ import ravine
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS, run
 from ravine import Experiment, compute, own
-from ravine.cli import main
+from ravine.cli import ENDINGS, main
 from ravine.cluster import VARIABLE
+from ravine.commands import WRITERS
 from ravine.log import ENVIRONMENT, written
 
 ROOT = Path(ravine.__file__).parents[1]
@@ -275,12 +275,29 @@ def test_streamlit_knows_every_option(started):
         assert option.removeprefix("--").partition("=")[0] in known
 
 
-def test_importing_the_package_imports_no_streamlit():
-    """In a fresh copy of the module's own imports: the command needs Streamlit only to open the app."""
-    source = Path(importlib.util.find_spec("ravine.cli").origin).read_text()
-    top = [line for line in source.splitlines() if line.startswith(("import ", "from "))]
-    assert top
-    assert not any("streamlit" in line for line in top)
+@pytest.mark.parametrize("arguments", [["--help"], ["walk"], ["run", "/?steps=3", "-o", "run.pdf"]])
+def test_what_computes_nothing_imports_nothing_heavy(arguments):
+    """In a process of its own: help and refusals come at once."""
+    source = f"import atexit, sys; atexit.register(lambda: print(*sys.modules)); from ravine.cli import main; main({arguments})"
+    ran = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120)
+    loaded = set(ran.stdout.splitlines()[-1].split())
+    assert "ravine.cli" in loaded
+    assert not loaded & {"torch", "numpy", "streamlit", "plotly"}
+
+
+def test_the_public_names_are_imported_when_they_are_asked_for():
+    source = "import sys, ravine; print('torch' in sys.modules, *dir(ravine))"
+    ran = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=120)
+    torch, *names = ran.stdout.split()
+    assert torch == "False"
+    assert set(ravine.__all__) <= set(names)
+    assert all(callable(getattr(ravine, name)) for name in ravine.__all__)
+    with pytest.raises(AttributeError, match="module 'ravine' has no attribute 'wacht'"):
+        ravine.wacht  # noqa: B018
+
+
+def test_every_ending_that_is_promised_is_written():
+    assert tuple(WRITERS) == ENDINGS
 
 
 LOG = written({"ravine": 1, "optimizer": "SGD", "threshold": "2/η"}) + written({"step": 20, "loss": 1.0})

@@ -17,7 +17,7 @@ from torch import nn
 import ravine
 from landscapes import from_module
 from optimizers import OPTIMIZERS, Evaluation, Oracle
-from ravine import torch_rules
+from ravine import torch_rules, watching
 from ravine.log import FIELDS, parsed, written
 
 SGD = torch.optim.SGD
@@ -236,7 +236,7 @@ def test_the_run_is_the_same_with_and_without_watching(tmp_path):
 def test_the_budget_bounds_what_watching_takes(tmp_path, monkeypatch):
     """By a clock of ours: a training step takes 1 s, a look at the curvature 5 s."""
     now = [0.0]
-    monkeypatch.setattr(sys.modules["ravine.watch"], "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(watching, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     module = network()
     optimizer = SGD(module.parameters(), lr=0.05)
     probe = ravine.watch(
