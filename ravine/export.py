@@ -16,6 +16,7 @@ import numpy as np
 from landscapes.setting import Declared
 from optimizers import Stepper, layers
 from ravine.experiment import Experiment
+from ravine.figures.ranges import SHOWN_BY
 from ravine.player import player, plays
 from ravine.result import Arrays, Result
 
@@ -125,6 +126,8 @@ def paper(figure: Figure, width: int, height: int, points: int) -> Figure:
         margin={"l": 5 * pixels, "r": pixels, "t": 3 * pixels, "b": 4 * pixels},
         legend={"font": {"size": pixels}},
     )
+    for note in figure.layout.annotations:
+        note.text = (note.text or "").removesuffix(SHOWN_BY)  # nobody clicks on paper
     axes = {"showgrid": True, "gridcolor": "#ddd", "linecolor": "#000", "zeroline": False}
     return figure.update_xaxes(axes).update_yaxes(axes)
 

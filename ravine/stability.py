@@ -112,7 +112,11 @@ def telling(found: dict[str, Gauge]) -> Gauge | None:
 
 def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
     """One run in words."""
-    return f"{_told(experiment, run, path)}{_left_out(experiment, [path])}"
+    gauge = telling(gauges(experiment, run, path))
+    unknown = (
+        "" if gauge is None or len(gauge.value) else gauge.name
+    )  # of which the sentence itself says what is missing
+    return f"{_told(experiment, run, path)}{_left_out(experiment, [path], besides=unknown)}"
 
 
 def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
@@ -123,7 +127,13 @@ def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
     if gauge is None or gauge.limit is None:
         return f"{run.optimizer.title} has no fixed threshold for the plain sharpness."
     if not len(gauge.value):
-        return "Nothing has been measured yet."
+        failed = _missing(experiment, path, gauge.name)
+        if not failed:
+            return "Nothing has been measured yet."
+        found = (
+            f"found to its tolerance in none of {failed} measurements" if failed > 1 else "not found to its tolerance"
+        )
+        return f"The {gauge.called} is not known: its eigenvalue was {found}."
     first = gauge.crossing
     if first is None:
         nearest = int((gauge.value / gauge.limit).argmax())
@@ -141,11 +151,13 @@ def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
 
 def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
     """Many runs in a few words: which of them reach their threshold, and when; which diverged."""
-    reached, others, without, died = list[str](), list[str](), list[str](), list[str]()
+    reached, others, without, unknown, died = (list[str]() for _ in range(5))
     for run, path in zip(experiment.runs, paths, strict=True):
         gauge = telling(gauges(experiment, run, path))
         if gauge is None:
             without.append(run.label)
+        elif not len(gauge.value):
+            unknown.append(run.label)
         elif gauge.crossing is None:
             others.append(run.label)
         else:
@@ -154,19 +166,25 @@ def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
             died.append(f"{run.label} at step {int(path.diverged_at)}")
     beginning = _beginning([run.label for run in experiment.runs])
     told = f"{len(reached)} of {len(paths)} runs reach their threshold"
-    parts = [("", reached), ("Not so far: ", others), ("Without a fixed threshold: ", without), ("Diverged: ", died)]
+    parts = [("", reached), ("Not so far: ", others), ("Without a fixed threshold: ", without)]
+    parts += [("Nothing measured so far: ", unknown), ("Diverged: ", died)]
     listed = [f"{said}{_listed(names, beginning)}." for said, names in parts if names]
     return f"{told}{': ' if reached else '. '}{' '.join(listed)}{_left_out(experiment, paths)}"
 
 
-def _left_out(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
-    """How many measurements are missing of runs that did not diverge: no eigenvalue was found to its tolerance."""
-    missing = 0
-    for path in (one for one in paths if int(one.diverged_at) < 0):
-        measured = (path.step % experiment.every == 0) | (path.step == experiment.steps)
-        for name, first in ((_SHARPNESS, 0), (_SCALED, 1)):  # scaled by the last step taken, so from step 1 on
-            if name in path.probes:
-                missing += int((path.probes[name].isnan().cpu() & measured & (path.step >= first)).sum())
+def _missing(experiment: Experiment, path: Trajectory, name: str) -> int:
+    """How many measurements of a run that did not diverge are missing: the eigenvalue was not found to its tolerance."""
+    if name not in (_SHARPNESS, _SCALED) or name not in path.probes or int(path.diverged_at) >= 0:
+        return 0
+    measured = (path.step % experiment.every == 0) | (path.step == experiment.steps)
+    first = 1 if name == _SCALED else 0  # scaled by the last step taken, so from step 1 on
+    return int((path.probes[name].isnan().cpu() & measured & (path.step >= first)).sum())
+
+
+def _left_out(experiment: Experiment, paths: Sequence[Trajectory], *, besides: str = "") -> str:
+    """How many measurements are missing of all, besides those of one name."""
+    names = [name for name in (_SHARPNESS, _SCALED) if name != besides]
+    missing = sum(_missing(experiment, path, name) for path in paths for name in names)
     if not missing:
         return ""
     return f" Left out: {missing} measurement{'s' * (missing > 1)} whose eigenvalue was not found to its tolerance."

@@ -16,6 +16,7 @@ _WORDS = {
     "linf": "ℓ∞", "lp": "ℓₚ", "mnist": "MNIST", "mnist1d": "MNIST-1D", "ntk": "tangent kernel", "relu": "ReLU", "rms": "RMS",
     "rmpe": "extrapolated", "student": "Student's t", "teacher_student": "teacher and student", "tanh": "tanh", "xavier": "Xavier",
 }  # fmt: skip
+_NAMES = ("Frobenius", "Gauss-Newton")  # of people, with which a label may begin
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -42,5 +43,7 @@ def chosen(one: Choice, choice: str) -> str:
 
 
 def within(label: str) -> str:
-    """A label inside a sentence: in small letters, but for words of capitals alone."""
-    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in label.split(" "))
+    """A label inside a sentence: it begins small, unless with a name."""
+    first = label.partition(" ")[0]
+    name = (len(first) > 1 and first.isupper()) or first in _NAMES
+    return label if name else label[:1].lower() + label[1:]

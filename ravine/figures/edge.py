@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from torch import Tensor
 from optimizers import PROBES, Trajectory
 from optimizers.probes import SpectralDensity
 from ravine.figures.parts import finished
+from ravine.figures.ranges import above, around_zero, calm, ends, loss_ends, most_loss
 from ravine.overlay import Run
 from ravine.picture import COLORS, number, run_colors
 from ravine.stability import GAUGED, TOP, Gauge, gauges
@@ -27,7 +29,6 @@ _LOSS, _GAUGE, _OTHER = 170, 240, 150  # heights of the panels in pixels
 _GAP = 26
 _DENSITY = SpectralDensity.name
 _FLOW = "#8A8A8A"
-_SQUEEZED = 2.0  # times what most values need: then the axis ends before the highest
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,13 @@ def edge(result: Result) -> go.Figure:
         rows=len(heights), cols=1, shared_xaxes=True, vertical_spacing=_GAP / total, row_heights=heights
     )
     colors = run_colors(experiment)
-    panels = [
-        _panel(row, [found[name] for found in measured if name in found], experiment.relative)
-        for row, name in enumerate(kinds, start=2)
-    ]
-    highest = _highest_loss(result)
+    most = most_loss(result.paths)
+    panels = []
+    for row, name in enumerate(kinds, start=2):
+        found = [(one[name], path) for one, path in zip(measured, result.paths, strict=True) if name in one]
+        panels.append(_panel(row, found, most, experiment.relative))
+    reach = loss_ends(result.paths, most)
+    highest = None if reach is None else reach[1]
     for index, (run, path) in enumerate(runs):
         style = _style(index, run, colors[index], alone=len(runs) == 1)
         _loss(figure, style, path, highest)
@@ -82,28 +85,16 @@ def edge(result: Result) -> go.Figure:
         _flow(figure, result, kinds)
     if len(runs) > 1:
         _keys(figure, panels, experiment.steps, followed=any(TOP in path.probes for path in result.paths))
-    positive = all(bool((path.loss[path.loss.isfinite()] > 0).all()) for path in result.paths)
-    batches = any(run.batch_size for run in experiment.runs)
-    # A few marks: on a logarithmic axis Plotly would else write each of 2 to 9, one over the other.
-    figure.update_yaxes(
-        title_text="loss of<br>the batch" if batches else "loss",
-        type="log" if positive else "linear",
-        nticks=4,
-        row=1,
-        col=1,
-    )
-    if highest is not None:
-        least = min(float(path.loss[path.loss.isfinite()].min()) for path in result.paths)
-        _ends(figure, 1, np.log10([0.8 * least, highest]).tolist())
+    _loss_axis(figure, result)
+    ends(figure, 1, reach)
     for panel in panels:
-        if panel.top is not None:
-            _ends(figure, panel.row, [0.0, panel.top])
+        ends(figure, panel.row, None if panel.top is None else (0.0, panel.top, "higher"))
+    for row, name in enumerate(others, start=2 + len(kinds)):
+        _probe_axis(figure, row, name, result.paths, most)
     for row, name in enumerate(kinds, start=2):
         title = {"sharpness": "sharpness λ"}.get(name) or _wrapped(PROBES[name].label)
         units = "<br>over threshold" if experiment.relative else ""
         figure.update_yaxes(title_text=title + units, rangemode="tozero", row=row, col=1)
-    for row, name in enumerate(others, start=2 + len(kinds)):
-        figure.update_yaxes(title={"text": _wrapped(PROBES[name].label), "font": {"size": 12}}, row=row, col=1)
     named = set[str]()
     for trace in figure.data:  # a threshold that two panels share is named once
         trace.showlegend = trace.showlegend is not False and trace.name not in named
@@ -118,11 +109,27 @@ def edge(result: Result) -> go.Figure:
     )  # a click anywhere hits the nearest line
 
 
-def _highest_loss(result: Result) -> float | None:
-    """Where the axis of the loss ends, if a run that diverges would squeeze the others flat; None where all fits."""
-    losses = torch.cat([path.loss[path.loss.isfinite()].cpu().double() for path in result.paths])
-    most = 100 * max(float(path.loss[0]) for path in result.paths)
-    return most if len(losses) and float(losses.min()) > 0 and float(losses.max()) > most else None
+def _loss_axis(figure: go.Figure, result: Result) -> None:
+    positive = all(bool((path.loss[path.loss.isfinite()] > 0).all()) for path in result.paths)
+    batches = any(run.batch_size for run in result.experiment.runs)
+    # A few marks: on a logarithmic axis Plotly would else write each of 2 to 9, one over the other.
+    title, kind = "loss of<br>the batch" if batches else "loss", "log" if positive else "linear"
+    figure.update_yaxes(title_text=title, type=kind, nticks=4, row=1, col=1)
+
+
+def _probe_axis(figure: go.Figure, row: int, name: str, paths: Sequence[Trajectory], most: float) -> None:
+    """The axis of one of the other probes: it ends where runs that have not blown up are seen."""
+    figure.update_yaxes(title={"text": _wrapped(PROBES[name].label), "font": {"size": 12}}, row=row, col=1)
+    having = [path for path in paths if name in path.probes]
+    values = torch.cat([_drawn(name, path) for path in having])
+    ends(figure, row, around_zero(values, torch.cat([calm(path, most) for path in having])))
+
+
+def _drawn(name: str, path: Trajectory) -> Tensor:
+    """The numbers of a probe that are drawn, (R, m); of a spectral density the nodes without their weights."""
+    values = path.probes[name].cpu().double()
+    values = values[:, None] if values.ndim == 1 else values
+    return values.chunk(2, dim=-1)[0] if name == _DENSITY else values
 
 
 @dataclass(frozen=True)
@@ -134,36 +141,26 @@ class _Panel:
     common: tuple[str, float] | None  # the threshold that all runs share, and what it is called
 
 
-def _panel(row: int, found: list[Gauge], relative: bool) -> _Panel:
-    limited = [one for one in found if one.limit is not None and len(one.value)]
-    limits = [torch.ones_like(one.value) if relative else one.limit for one in limited if one.limit is not None]
-    values = [one.value / one.limit if relative and one.limit is not None else one.value for one in limited]
+def _panel(row: int, found: list[tuple[Gauge, Trajectory]], most: float, relative: bool) -> _Panel:
+    limited = [(one, path) for one, path in found if one.limit is not None and len(one.value)]
+    limits = [torch.ones_like(one.value) if relative else one.limit for one, _ in limited if one.limit is not None]
+    values = [one.value / one.limit if relative and one.limit is not None else one.value for one, _ in limited]
     common = None
     if len(limits) > 1 and all(bool((limit == limits[0][0]).all()) for limit in limits):
-        texts = {"threshold" if relative else one.text for one in limited}
+        texts = {"threshold" if relative else one.text for one, _ in limited}
         text, level = texts.pop() if len(texts) == 1 else "threshold", float(limits[0][0])
         common = (text if relative else f"{text} = {number(level)}"), level
-    return _Panel(row, _top(values, limits), common)
+    seen = [calm(path, most)[torch.isin(path.step, one.step)] for one, path in limited]
+    return _Panel(row, _top(values, limits, seen), common)
 
 
-def _top(values: list[Tensor], limits: list[Tensor]) -> float | None:
-    """What shows each run's lowest threshold and all but the highest values; None where that is nearly everything."""
-    every = torch.cat([*values, *limits]) if values else torch.zeros(0)
-    every, lowest = every[every.isfinite()], [float(limit.min()) for limit in limits if bool(limit.isfinite().any())]
+def _top(values: list[Tensor], limits: list[Tensor], seen: list[Tensor]) -> float | None:
+    """Where an axis ends that shows each run's lowest threshold and all but the highest values that are `seen`."""
+    lowest = [float(limit.min()) for limit in limits if bool(limit.isfinite().any())]
     if not lowest:
         return None
-    seen = torch.cat(values)
-    usual = 1.1 * max(1.2 * max(lowest), float(seen[seen.isfinite()].quantile(0.95)))
-    return usual if float(every.max()) > _SQUEEZED * usual else None
-
-
-def _ends(figure: go.Figure, row: int, ends: list[float]) -> None:
-    """The axis of a panel shows a part, and says so: the rest is a double click away."""
-    figure.update_yaxes(range=ends, row=row, col=1)
-    figure.add_annotation(
-        text="higher values are cut off; a double click shows them", x=1, y=1, xref="x domain", yref="y domain",
-        xanchor="right", yanchor="top", showarrow=False, font={"size": 11}, row=row, col=1,
-    )  # fmt: skip
+    every, calm = torch.cat([*values, *limits]), torch.cat([*seen, *(torch.zeros_like(one).bool() for one in limits)])
+    return above(every, calm, 1.2 * max(lowest))
 
 
 def _keys(figure: go.Figure, panels: list[_Panel], steps: int, *, followed: bool) -> None:
@@ -276,7 +273,7 @@ def _following(figure: go.Figure, style: _Style, gauge: Gauge, path: Trajectory,
 
 def _cloud(figure: go.Figure, row: int, style: _Style, path: Trajectory) -> None:
     """The nodes of the spectral density at each measurement, darker the more of the spectrum they stand for."""
-    nodes, weights = path.probes[_DENSITY].cpu().double().chunk(2, dim=-1)
+    nodes, weights = _drawn(_DENSITY, path), path.probes[_DENSITY].cpu().double().chunk(2, dim=-1)[1]
     seen = torch.isfinite(nodes) & torch.isfinite(weights)
     steps = path.step[:, None].expand_as(nodes)[seen]
     shade = (1 + weights[seen].clamp_min(1e-6).log10() / 5).clamp(0.15, 1)  # full for all, faint below 1e-4 of it
@@ -291,9 +288,8 @@ def _probe(figure: go.Figure, row: int, style: _Style, name: str, run: Run, path
     if name == _DENSITY:
         _cloud(figure, row, style, path)
         return
-    values = path.probes[name].cpu().double().numpy()
+    columns = _drawn(name, path).numpy()
     entries = PROBES[name]().entries(run.landscape)
-    columns = values[:, None] if values.ndim == 1 else values
     seen = np.isfinite(columns).any(-1)
     for place, column in enumerate(columns.T):
         part = entries[place] if entries else within(PROBES[name].label)

@@ -13,6 +13,7 @@ from ravine import Experiment, compute, computing
 from ravine.axis import Axis
 from ravine.experiment import MODES, OUTCOMES, VIEWS
 from ravine.figures.parts import scaled
+from ravine.figures.ranges import around_zero
 from ravine.picture import COLORS, colors_of, surface_grid
 from ravine.stability import until_the_end
 
@@ -178,6 +179,49 @@ def test_a_spike_does_not_hide_the_thresholds():
     assert [one.text[:6] for one in result.figure().layout.annotations].count("higher") >= 1
     assert calm.layout.yaxis2.range is None
     assert not calm.layout.annotations
+
+
+def test_a_run_that_diverges_presses_no_panel_flat():
+    probes = ("distance", "layer_norms")
+    wild = OPTIMIZERS["gd"](lr=1000.0, weight_decay=1.0)
+    both = (OPTIMIZERS["gd"](lr=0.1), wild)
+    result = compute(network(optimizers=both, steps=12, every=1, probes=probes))
+    figure, steady = result.figure(), result.paths[0]
+    titles = {"distance from the<br>start": "distance", "parameter norm by<br>layer": "layer_norms"}
+    panels = {titles.get(axis.title.text): axis for axis in figure.select_yaxes()}
+    for name in titles.values():
+        own, all_runs = steady.probes[name], torch.cat([path.probes[name].flatten() for path in result.paths])
+        low, high = panels[name].range
+        assert low <= 0 <= float(own.max()) <= high < 10 * float(own.max()) < float(all_runs[all_runs.isfinite()].max())
+    cut_off = [axis for axis in figure.select_yaxes() if axis.range is not None]
+    notes = [one.text for one in figure.layout.annotations]
+    assert len(notes) == len(cut_off)
+    assert all(note.endswith("values are cut off; a double click shows them") for note in notes)
+
+
+def test_an_axis_ends_where_most_calm_values_are_seen():
+    values, calm = torch.cat([torch.linspace(1, 2, 99), torch.tensor([1e30])]), torch.ones(100, dtype=torch.bool)
+    low, high, beyond = around_zero(values, calm)
+    assert (low, beyond) == (0.0, "higher")
+    assert 2 < high < 2.3
+    assert around_zero(-values, calm) == (-high, -low, "lower")
+    assert around_zero(torch.stack([values, -values], -1), calm)[2] == "outer"
+    assert around_zero(values[:99], calm[:99]) is None
+    assert around_zero(torch.zeros(100), calm) is None  # nothing to see is no reason to cut
+    growing = torch.logspace(0, 30, 100)  # half of it and more lies far out
+    assert around_zero(growing, growing < 10)[1] < 11
+    assert around_zero(growing, growing < 0) is None
+
+
+def test_losses_that_need_not_be_positive_are_cut_off_as_well():
+    result = compute(network(steps=40))
+    falling, rising = -torch.logspace(-1, 20, 41), torch.cat([torch.tensor([1.0, 0.0]), torch.logspace(-1, 20, 39)])
+    for values, beyond in ((falling, "lower"), (rising, "higher")):
+        path = dataclasses.replace(result.trajectory, loss=values)
+        figure = dataclasses.replace(result, trajectory=path).figure()
+        assert figure.layout.yaxis.type == "linear"
+        assert max(map(abs, figure.layout.yaxis.range)) < 5e19
+        assert [one.text.partition(" ")[0] for one in figure.layout.annotations] == [beyond]
 
 
 def test_gradient_flow_and_the_step_looked_at_are_drawn():

@@ -30,10 +30,15 @@ def test_measurements_that_failed_are_gaps_and_are_counted(values, monkeypatch):
         result = compute(experiment(**changes))
     missing = sum(int(path.probes["sharpness"][::4].isnan().sum()) for path in result.paths)
     assert missing > 1
-    told = re.findall(
-        r"Left out: (\d+) measurements whose eigenvalue was not found to its tolerance\.", result.summary()
+    said = result.summary()
+    told = re.findall(r"Left out: (\d+) measurements whose eigenvalue was not found to its tolerance\.", said)
+    told += re.findall(
+        r"The sharpness is not known: its eigenvalue was found to its tolerance in none of (\d+) m", said
     )
     assert sum(map(int, told)) == missing
+    assert "measured yet" not in said  # which would be at odds with what was tried
+    if len(result.paths) > 2:
+        assert "Nothing measured so far: η = 0.01, 0.012, 0.014, 0.016, 0.018." in said
 
 
 def test_a_rule_with_a_scaling_misses_none_at_its_start():

@@ -39,7 +39,7 @@ def test_choices_are_called_as_people_write_them():
     assert chosen(settings(LANDSCAPES["mlp"])["data"], "teacher_student") == "teacher and student"
 
 
-def test_a_label_inside_a_sentence_keeps_its_acronyms():
-    assert [within(one) for one in ("GFS sharpness", "Trace of the Hessian", "A b")] == [
-        "GFS sharpness", "trace of the hessian", "a b",
+def test_a_label_inside_a_sentence_keeps_its_acronyms_and_names():
+    assert [within(one) for one in ("GFS sharpness", "Trace of the Hessian", "Gauss-Newton sharpness", "A b")] == [
+        "GFS sharpness", "trace of the Hessian", "Gauss-Newton sharpness", "a b",
     ]  # fmt: skip
