@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,16 +21,15 @@ from landscapes import LANDSCAPES, MLP, QUANTITIES, Landscape, Surface, setting,
 from landscapes.directions import NORMALIZATIONS
 from landscapes.planes import PLANES
 from landscapes.quantities import quantity as find_quantity
-from landscapes.setting import Declared, Numbers
-from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, SCHEDULES, WRAPPERS, Stepper, layers, swept
-from optimizers.curves import PLACES
-from ravine import frame, overlay
+from landscapes.setting import Declared
+from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, Stepper
+from ravine import allowed, frame, overlay
 from ravine.around import AROUND
-from ravine.axis import Axis, AxisSetting, fitted
+from ravine.axis import Axis, AxisSetting
 from ravine.limits import LIMITS
-from ravine.link import Query, cut, short, too_long, written, written_stepper
+from ravine.link import START, VERSION, cut, short, too_long, written, written_stepper
+from ravine.reader import Reader
 
-VERSION = 1  # of the link's grammar
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("cpu", "cuda")
 MODES = ("contour", "surface")
@@ -39,7 +37,6 @@ AXES = ("steps", "evaluations")
 ASPECTS = {"line": "Top eigenvector", "spectrum": "Spectrum"}  # of the Hessian at a step
 OUTCOMES = ("final_loss", "best_loss", "diverged_at", "sharpness")
 
-_START = Numbers(((0.0, 0.0),), rows=1, help="Where the runs begin.")
 _STEP_SIZES = Axis("lr", 1e-5, 1.0, min(64, LIMITS.axis), log=True)  # every rule has one
 
 
@@ -216,7 +213,12 @@ class Experiment(Declared):
     def __post_init__(self) -> None:
         super().__post_init__()
         view = VIEWS[self.view]
-        self._check_types()
+        for name, value in (
+            ("optimizers", allowed.registered(self.landscape, self.optimizers)),
+            ("across", "none" if self.vary == overlay.NOTHING else self.across),
+            ("curve", self.curve if self.plane == "solutions" else 0),
+        ):
+            object.__setattr__(self, name, value)
         for what, most, asked in (("steps", LIMITS.steps, self.steps), ("points", LIMITS.points, self.points)):
             if what in view.keys and asked > most:
                 raise ValueError(f"{what} = {asked} is not allowed here: it must be at most {most}.")
@@ -227,12 +229,14 @@ class Experiment(Declared):
             count = f"1 to {view.optimizers} optimizers" if view.optimizers > 1 else "exactly one optimizer"
             raise ValueError(f"The {self.view} view takes {count}, not {len(self.optimizers)}.")
         if self.view == "sweep":
-            self._check_sweep()
+            allowed.check_sweep(self)
         else:
-            self._check_runs()
+            if "vary" in view.keys:
+                allowed.check_count(self)
+            allowed.check_runs(self)
         if isinstance(self.landscape, Surface):
             start = self.landscape.origin if self.start is None else self.start
-            object.__setattr__(self, "start", _START.check("start", [start])[0])
+            object.__setattr__(self, "start", START.check("start", [start])[0])
         elif self.start is not None:
             raise ValueError("start is a point of a surface; a network starts from its own seeded weights.")
         if self.view == "slice":
@@ -253,76 +257,10 @@ class Experiment(Declared):
         less = dataclasses.replace(self, over_x=self.over_x.coarser(), over_y=self.over_y.coarser())
         return None if less == self else less
 
-    def _check_sweep(self) -> None:
-        known = swept(self.landscape, self.optimizers[0])
-        names = [fitted(axis, known).name for axis in self.axes]
-        if len(set(names)) < len(names):
-            raise ValueError(f"Both axes sweep {names[0]}: choose two different ones.")
-        if self.outcome == "sharpness" and not self.measure:
-            raise ValueError("outcome = sharpness is not allowed: the sharpness is not measured unless measure = true.")
-        schedule = layers(self.optimizers[0])[1]
-        if schedule is not None and schedule.rehearses:
-            raise ValueError(f"A sweep makes no rehearsals, and the schedule {schedule.label} needs one: take another.")
-        _check_batch_size(self.landscape, self.batch_size)
-        runs = math.prod(axis.points for axis in self.axes)
-        surface = isinstance(self.landscape, Surface)
-        work, most = (
-            runs * self.steps * (1 if surface else self.landscape.dim),
-            LIMITS.updates if surface else LIMITS.work,
-        )
-        if work > most:
-            what = "" if surface else f" of {self.landscape.dim:,} parameters"
-            raise ValueError(
-                f"This asks for {runs:,} runs of {self.steps:,} steps{what}; their product may be at most {most:,} here. "
-                f"Choose fewer values or fewer steps."
-            )
-
-    def _check_runs(self) -> None:
-        """How many runs there are, what they cost, and whether batches can be drawn for each."""
-        if self.vary == overlay.NOTHING:
-            object.__setattr__(self, "across", "none")
-        if "vary" in VIEWS[self.view].keys and len(self.runs) > LIMITS.runs:
-            raise ValueError(
-                f"This asks for {len(self.runs)} runs; at most {LIMITS.runs} are laid over each other here."
-            )
-        if self.plane != "solutions":
-            object.__setattr__(self, "curve", 0)
-        grid = max(self.points**2, PLACES * self.curve) if self.view == "slice" else 0
-        for run in self.runs:
-            count, dim = max(self.steps * len(self.runs), grid), run.landscape.dim
-            if not isinstance(run.landscape, Surface) and count * dim > LIMITS.work:
-                raise ValueError(
-                    f"This asks for {count:,} evaluations of {dim:,} parameters; their product may be at most "
-                    f"{LIMITS.work:,} here. Choose fewer steps, fewer points or a smaller network."
-                )
-            _check_batch_size(run.landscape, run.batch_size)
-
     @cached_property
     def runs(self) -> tuple[overlay.Run, ...]:
         """What runs side by side."""
         return overlay.runs(self)
-
-    def _check_types(self) -> None:
-        """Only what a link can say: members of the registries, with one number for each setting."""
-        if LANDSCAPES.get(getattr(self.landscape, "name", "")) is not type(self.landscape):
-            raise TypeError("landscape must be one of LANDSCAPES, as in LANDSCAPES['rosenbrock']().")
-        rules = (self.optimizers,) if isinstance(self.optimizers, Stepper) else self.optimizers
-        if not isinstance(rules, (tuple, list)) or not all(isinstance(rule, Stepper) for rule in rules):
-            raise TypeError("optimizers must be a tuple of members of OPTIMIZERS, as in (OPTIMIZERS['gd'](lr=0.1),).")
-        for stepper in rules:
-            rule, schedule, wrappers = layers(stepper)
-            known: list[tuple[Mapping[str, Any], Declared]] = [(OPTIMIZERS, rule)]
-            known += [(WRAPPERS, one) for one in wrappers]
-            known += [(SCHEDULES, schedule)] if schedule is not None else []
-            for registry, one in known:
-                if registry.get(one.name) is not type(one):
-                    raise TypeError(f"{one.name} is not registered, so that a link could not name it.")
-                for name, value in one.values().items():
-                    if isinstance(value, torch.Tensor):
-                        raise TypeError(f"{name} of {one.name} is a tensor: an experiment takes one number for it.")
-            if len({one.name for one in wrappers}) < len(wrappers):
-                raise ValueError(f"A wrapper goes around {rule.name} twice: each may be there once.")
-        object.__setattr__(self, "optimizers", tuple(rules))
 
     @property
     def looked_at(self) -> int:
@@ -342,7 +280,7 @@ class Experiment(Declared):
         for index, optimizer in enumerate(self.optimizers, start=1):
             query |= written_stepper(f"opt{index}", optimizer)
         if self.start is not None:
-            query["start"] = _START.write((self.start,))
+            query["start"] = START.write((self.start,))
         own = settings(self)
         view = VIEWS[self.view]
         return query | {key: own[key].write(getattr(self, key)) for key in (*view.keys, *view.shown)}
@@ -380,7 +318,7 @@ class Experiment(Declared):
         size = sum(len(key) + len(value) + 2 for key, value in query.items())
         if size > LIMITS.link:
             return cls.default(view), [too_long(size)]
-        return _Reader(query).experiment(view)
+        return Reader(query).experiment(cls.default(view), VIEWS[view], offered(view))
 
     @classmethod
     def default(cls, view: str = "descend") -> Experiment:
@@ -388,108 +326,9 @@ class Experiment(Declared):
         return VIEWS[view].default()
 
 
-def _check_batch_size(landscape: Landscape, batch_size: int) -> None:
-    samples = landscape.samples
-    if batch_size > (samples or 0):
-        allowed = "0: it is not a mean over samples" if samples is None else f"at most {samples}, its samples"
-        raise ValueError(f"batch_size = {batch_size} is not allowed for {landscape.name}: it must be {allowed}.")
-
-
 def offered(view: str) -> list[str]:
     """The names of the landscapes that a view can show."""
     return [name for name, kind in LANDSCAPES.items() if VIEWS[view].offers(kind)]
-
-
-class _Reader:
-    """Reads the experiment of one query."""
-
-    def __init__(self, query: Mapping[str, str]):
-        self._link = Query(query)
-
-    def experiment(self, view: str) -> tuple[Experiment, list[str]]:
-        version = self._link.left.pop("v", str(VERSION))
-        if version != str(VERSION):
-            self._link.refused.append(
-                f"The link's version is “{short(version)}”; this app reads version {VERSION} and did its best."
-            )
-        default = Experiment.default(view)
-        values: dict[str, Any] = {
-            "view": view,
-            "landscape": self._link.declared(
-                "land", {name: LANDSCAPES[name] for name in offered(view)}, default.landscape
-            ),
-            "optimizers": self._optimizers(default),
-        }
-        if "start" in self._link.left:
-            text = self._link.left.pop("start")
-            try:
-                values["start"] = _START.read("start", text)[0]
-            except ValueError as refusal:
-                self._link.refused.append(f"{refusal} The default is used.")
-        elif type(values["landscape"]) is type(default.landscape):
-            values["start"] = default.start
-        known = settings(Experiment)
-        if (
-            "over_y" in VIEWS[view].keys
-            and "over_y" not in self._link.left
-            and values["optimizers"] != default.optimizers
-        ):
-            self._link.left["over_y"] = "none"  # the default's second axis belongs to the default's rule
-        for key in (*VIEWS[view].keys, *VIEWS[view].shown):
-            values[key] = self._link.value(key, known[key], self._link.left.pop(key, None), getattr(default, key))
-        for key in self._link.left:
-            if key not in frame.KEYS:  # read by those who show the link, not by those who compute it
-                self._link.refused.append(f"“{short(key)}” is not something a {view} link says, so it was ignored.")
-        experiment = self._built(values, default)
-        return experiment, cut(self._link.refused)
-
-    def _built(self, values: dict[str, Any], default: Experiment) -> Experiment:
-        """The experiment, or with as few values as possible put back to their defaults so that the rest fits together."""
-        repairs: list[dict[str, Any]] = [
-            {"device": "cpu"},
-            {"start": None},
-            {"vary": overlay.NOTHING},
-            {"batch_size": 0},
-            {"steps": default.steps},
-            {"points": default.points},
-            {"over_y": None},
-            {"over_x": _STEP_SIZES, "over_y": None},
-            {"outcome": default.outcome},
-            {"quantity": default.quantity},
-            {"landscape": default.landscape, "start": default.start},
-        ]
-        reasons: list[str] = []
-        for count in range(len(repairs) + 1):
-            for chosen in combinations(repairs, count):
-                attempt = dict(values)
-                for repair in chosen:
-                    attempt |= repair
-                try:
-                    experiment = Experiment(**attempt)
-                except (ValueError, TypeError) as refusal:
-                    reasons.append(str(refusal))
-                    continue
-                # One reason for each value put back: each repair may uncover the next.
-                self._link.refused += [f"{reason} The default is used." for reason in dict.fromkeys(reasons)][:count]
-                return experiment
-        self._link.refused.append(f"{reasons[-1]} The default is shown.")
-        return default
-
-    def _optimizers(self, default: Experiment) -> tuple[Stepper, ...]:
-        most = VIEWS[default.view].optimizers
-        found: list[Stepper] = []
-        for number in "123456789":
-            if f"opt{number}" not in self._link.left:
-                continue
-            if len(found) == most:
-                self._link.take(f"opt{number}")
-                one_or_more = f"at most {most} optimizers" if most > 1 else "one optimizer"
-                self._link.refused.append(f"opt{number} was ignored: this view shows {one_or_more}.")
-                continue
-            optimizer = self._link.stepper(f"opt{number}")
-            if optimizer is not None:
-                found.append(optimizer)
-        return tuple(found) or default.optimizers
 
 
 def _is_surface(kind: type[Landscape]) -> bool:

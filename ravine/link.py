@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from landscapes import settings
-from landscapes.setting import Declared
+from landscapes.setting import Declared, Numbers
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers
 from ravine.limits import LIMITS
 from ravine.own import elsewhere
 
+VERSION = 1  # of the link's grammar
+START = Numbers(((0.0, 0.0),), rows=1, help="Where the runs begin.")
 _MOST_REFUSALS = 6  # sentences that a reader will read
 
 

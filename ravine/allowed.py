@@ -1,0 +1,94 @@
+"""What an experiment may be: registered parts that go together, and no more work than is allowed here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from landscapes import LANDSCAPES, Landscape, Surface
+from landscapes.setting import Declared
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Stepper, layers, swept
+from optimizers.curves import PLACES
+from ravine import limits
+from ravine.axis import fitted
+
+if TYPE_CHECKING:  # an Experiment asks whether it is allowed
+    from ravine.experiment import Experiment
+
+
+def registered(landscape: Any, optimizers: Any) -> tuple[Stepper, ...]:
+    """The optimizers as a tuple. Raises TypeError for what no link can say: only members of the registries, with one number for each setting."""
+    if LANDSCAPES.get(getattr(landscape, "name", "")) is not type(landscape):
+        raise TypeError("landscape must be one of LANDSCAPES, as in LANDSCAPES['rosenbrock']().")
+    rules = (optimizers,) if isinstance(optimizers, Stepper) else optimizers
+    if not isinstance(rules, (tuple, list)) or not all(isinstance(rule, Stepper) for rule in rules):
+        raise TypeError("optimizers must be a tuple of members of OPTIMIZERS, as in (OPTIMIZERS['gd'](lr=0.1),).")
+    for stepper in rules:
+        rule, schedule, wrappers = layers(stepper)
+        known: list[tuple[Mapping[str, Any], Declared]] = [(OPTIMIZERS, rule)]
+        known += [(WRAPPERS, one) for one in wrappers]
+        known += [(SCHEDULES, schedule)] if schedule is not None else []
+        for registry, one in known:
+            if registry.get(one.name) is not type(one):
+                raise TypeError(f"{one.name} is not registered, so that a link could not name it.")
+            for name, value in one.values().items():
+                if isinstance(value, Tensor):
+                    raise TypeError(f"{name} of {one.name} is a tensor: an experiment takes one number for it.")
+        if len({one.name for one in wrappers}) < len(wrappers):
+            raise ValueError(f"A wrapper goes around {rule.name} twice: each may be there once.")
+    return tuple(rules)
+
+
+def check_sweep(experiment: Experiment) -> None:
+    """Axes that the rule has, an outcome that is measured, and not too many runs."""
+    landscape, rule = experiment.landscape, experiment.optimizers[0]
+    known = swept(landscape, rule)
+    names = [fitted(axis, known).name for axis in experiment.axes]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Both axes sweep {names[0]}: choose two different ones.")
+    if experiment.outcome == "sharpness" and not experiment.measure:
+        raise ValueError("outcome = sharpness is not allowed: the sharpness is not measured unless measure = true.")
+    schedule = layers(rule)[1]
+    if schedule is not None and schedule.rehearses:
+        raise ValueError(f"A sweep makes no rehearsals, and the schedule {schedule.label} needs one: take another.")
+    _check_batch_size(landscape, experiment.batch_size)
+    runs, steps = math.prod(axis.points for axis in experiment.axes), experiment.steps
+    surface = isinstance(landscape, Surface)
+    each, most = (1, limits.LIMITS.updates) if surface else (landscape.dim, limits.LIMITS.work)
+    if runs * steps * each > most:
+        what = "" if surface else f" of {landscape.dim:,} parameters"
+        raise ValueError(
+            f"This asks for {runs:,} runs of {steps:,} steps{what}; their product may be at most {most:,} here. "
+            f"Choose fewer values or fewer steps."
+        )
+
+
+def check_count(experiment: Experiment) -> None:
+    """Not too many runs laid over each other."""
+    if len(experiment.runs) > limits.LIMITS.runs:
+        raise ValueError(
+            f"This asks for {len(experiment.runs)} runs; at most {limits.LIMITS.runs} are laid over each other here."
+        )
+
+
+def check_runs(experiment: Experiment) -> None:
+    """What the runs cost, and whether batches can be drawn for each."""
+    grid = max(experiment.points**2, PLACES * experiment.curve) if experiment.view == "slice" else 0
+    for run in experiment.runs:
+        count, dim = max(experiment.steps * len(experiment.runs), grid), run.landscape.dim
+        if not isinstance(run.landscape, Surface) and count * dim > limits.LIMITS.work:
+            raise ValueError(
+                f"This asks for {count:,} evaluations of {dim:,} parameters; their product may be at most "
+                f"{limits.LIMITS.work:,} here. Choose fewer steps, fewer points or a smaller network."
+            )
+        _check_batch_size(run.landscape, run.batch_size)
+
+
+def _check_batch_size(landscape: Landscape, batch_size: int) -> None:
+    samples = landscape.samples
+    if batch_size > (samples or 0):
+        allowed = "0: it is not a mean over samples" if samples is None else f"at most {samples}, its samples"
+        raise ValueError(f"batch_size = {batch_size} is not allowed for {landscape.name}: it must be {allowed}.")
