@@ -109,6 +109,11 @@ class Landscape(Facts, Declared):
         return None
 
     @property
+    def multiplications(self) -> int:
+        """Multiplications in one evaluation of the loss, about: of each parameter, once for each sample."""
+        return self.dim * (self.samples or 1)
+
+    @property
     def coupled(self) -> bool:
         """Does the loss of a sample depend on the samples that are evaluated with it, as with batch norm?"""
         return False

@@ -16,6 +16,7 @@ from landscapes.landscape import Landscape
 from landscapes.pieces import Piece
 from landscapes.supervised import OBJECTIVES, Supervised
 
+COARSE = 21  # points per axis at most for a quantity that costs an eigenvalue at each
 OnPlane = Callable[[Tensor], Tensor]  # points (k, 2) of a plane -> values (k,)
 
 

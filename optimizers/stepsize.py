@@ -30,7 +30,7 @@ HERE = (
 )  # fmt: skip
 _GRID = 81  # step sizes of the line scan
 _BEYOND = 30.0  # how far it goes below the smallest and above the largest step size of interest
-_CHECKPOINTS = 16
+CHECKPOINTS = 16  # at which curvatures are measured along the run
 _ARMIJO = 1e-4  # Nocedal and Wright 2006, Numerical Optimization, ch. 3
 _DOG_START = 1e-6  # relative to 1 + |w0|
 _TOLERANCE = 3e-3  # residual of an eigenvalue, whose error is of the order of its square
@@ -140,7 +140,7 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
         raise ValueError(f"start must be a tensor of shape ({landscape.dim},), one point to start from.")
     (stepper,) = planned(landscape, [stepper], start, steps, seed, batch_size, sampling)
     look = _Look(landscape, stepper, start, steps, sampling, seed)
-    stops = {round(index * steps / _CHECKPOINTS) for index in range(_CHECKPOINTS + 1)} | {at}
+    stops = {round(index * steps / CHECKPOINTS) for index in range(CHECKPOINTS + 1)} | {at}
     taken: list[int] = []
     rows: list[dict[str, float]] = []
     here: dict[str, float] = {}

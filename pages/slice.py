@@ -9,6 +9,7 @@ import streamlit as st
 from landscapes import QUANTITIES
 from landscapes.directions import NORMALIZATIONS
 from landscapes.planes import PLANES
+from landscapes.quantities import COARSE
 from pages import _components as components
 from pages import _room as room
 from pages import _services as services
@@ -18,7 +19,7 @@ from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
 from ravine import Experiment, Result
-from ravine.cuts import COARSE, looked, looking
+from ravine.cuts import looked, looking
 from ravine.experiment import training
 from ravine.figures.lines import barriers
 from ravine.figures.planes import difference

@@ -11,8 +11,7 @@ from torch import Tensor
 from landscapes import LANDSCAPES, Landscape, Surface
 from landscapes.setting import Declared
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Stepper, layers, swept
-from optimizers.curves import PLACES
-from ravine import limits
+from ravine import limits, work
 from ravine.axis import fitted
 
 if TYPE_CHECKING:  # an Experiment asks whether it is allowed
@@ -56,14 +55,21 @@ def check_sweep(experiment: Experiment) -> None:
         raise ValueError(f"A sweep makes no rehearsals, and the schedule {schedule.label} needs one: take another.")
     _check_batch_size(landscape, experiment.batch_size)
     runs, steps = math.prod(axis.points for axis in experiment.axes), experiment.steps
-    surface = isinstance(landscape, Surface)
-    each, most = (1, limits.LIMITS.updates) if surface else (landscape.dim, limits.LIMITS.work)
-    if runs * steps * each > most:
-        what = "" if surface else f" of {landscape.dim:,} parameters"
+    if not isinstance(landscape, Surface):
+        each = work.of_run(landscape, steps, experiment.batch_size, experiment.measure)
+        _check_work(each.times(runs), landscape, experiment.batch_size, "fewer runs, ")
+    elif runs * steps > limits.LIMITS.updates:
         raise ValueError(
-            f"This asks for {runs:,} runs of {steps:,} steps{what}; their product may be at most {most:,} here. "
+            f"This asks for {runs:,} runs of {steps:,} steps; their product may be at most {limits.LIMITS.updates:,} here. "
             f"Choose fewer values or fewer steps."
         )
+
+
+def most_runs(landscape: Landscape, steps: int, batch_size: int, measure: bool) -> int:
+    """How many runs of so many steps a sweep may make here."""
+    if isinstance(landscape, Surface):
+        return limits.LIMITS.updates // steps
+    return limits.LIMITS.work // work.of_run(landscape, steps, batch_size, measure).total
 
 
 def check_count(experiment: Experiment) -> None:
@@ -76,15 +82,20 @@ def check_count(experiment: Experiment) -> None:
 
 def check_runs(experiment: Experiment) -> None:
     """What the runs cost, and whether batches can be drawn for each."""
-    grid = max(experiment.points**2, PLACES * experiment.curve) if experiment.view == "slice" else 0
     for run in experiment.runs:
-        count, dim = max(experiment.steps * len(experiment.runs), grid), run.landscape.dim
-        if not isinstance(run.landscape, Surface) and count * dim > limits.LIMITS.work:
-            raise ValueError(
-                f"This asks for {count:,} evaluations of {dim:,} parameters; their product may be at most "
-                f"{limits.LIMITS.work:,} here. Choose fewer steps, fewer points or a smaller network."
-            )
         _check_batch_size(run.landscape, run.batch_size)
+    if not isinstance(experiment.landscape, Surface):
+        _check_work(work.of_runs(experiment), experiment.landscape, experiment.batch_size)
+
+
+def _check_work(asked: work.Work, landscape: Landscape, batch_size: int, first: str = "") -> None:
+    most = limits.LIMITS.work
+    if asked.total > most:
+        raise ValueError(
+            f"This asks for {asked.total / 1e9:,.0f} billion multiplications, and at most {most / 1e9:,.0f} billion are allowed "
+            f"here. "
+            f"Choose {first}{asked.less(landscape, batch_size)}."
+        )
 
 
 def _check_batch_size(landscape: Landscape, batch_size: int) -> None:

@@ -18,10 +18,10 @@ from landscapes.alignment import Line
 from landscapes.interpolation import Interpolant, Window
 from landscapes.pieces import Piece, Shelf
 from landscapes.planes import PLANES, Cut, Place
+from landscapes.quantities import COARSE
 from optimizers import Trajectory
 from ravine.experiment import Experiment
 
-COARSE = 21  # points per axis at most for a quantity that costs an eigenvalue at each
 _SEEDS = 4  # small multiples
 _FACTOR = 8.0  # of the rescaled twin; a power of two rounds nothing
 _NARROWEST, _WIDEST = 1e-4, 100.0  # half-widths of a picture; a narrower one would show the rounding of float32

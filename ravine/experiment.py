@@ -354,16 +354,14 @@ def _edge(**changes: Any) -> Experiment:
         "landscape": network,
         "optimizers": (OPTIMIZERS["gd"](lr=0.2),),
         "view": "edge",
-        "steps": min(500, LIMITS.steps, LIMITS.work // network.dim),
+        "steps": min(500, LIMITS.steps),
         "dtype": "float32",
     }
     return Experiment(**(values | changes))
 
 
 def _slice() -> Experiment:
-    edge = _edge()
-    most = math.isqrt(LIMITS.work // edge.landscape.dim)
-    return dataclasses.replace(edge, view="slice", points=min(51, LIMITS.points, most))
+    return dataclasses.replace(_edge(), view="slice", points=min(51, LIMITS.points))
 
 
 def _sweep() -> Experiment:

@@ -16,7 +16,7 @@ class Limits:
     runs: int = 8  # laid over each other: rules, and values of one setting
     steps: int = 10_000  # steps of one run
     points: int = 201  # grid points of a slice, per axis
-    work: int = 1_000_000_000  # steps of all runs, or grid points, times parameters of a network
+    work: int = 120 * 10**12  # multiplications in the loss of networks: some hours of one core (see ravine.work)
     axis: int = 512  # values along each axis of a sweep
     updates: int = 2_000_000_000  # steps of all runs of a sweep on a surface
 
@@ -35,5 +35,5 @@ class Limits:
         return cls(**lowered)
 
 
-_LEAST = Limits(link=2_000, optimizers=1, runs=1, steps=1, points=5, work=1_000_000, axis=2, updates=10_000)
+_LEAST = Limits(link=2_000, optimizers=1, runs=1, steps=1, points=5, work=500 * 10**9, axis=2, updates=10_000)
 LIMITS = Limits.from_environment()

@@ -10,6 +10,7 @@ from typing import Any
 from landscapes import Landscape, Surface, settings
 from landscapes.setting import Integer, Number, Setting
 from optimizers import Stepper, swept, with_values
+from ravine.allowed import most_runs
 from ravine.axis import Axis
 from ravine.experiment import VIEWS, Experiment
 from ravine.limits import LIMITS
@@ -47,13 +48,12 @@ def refitted(experiment: Experiment, landscape: Landscape, optimizer: Stepper) -
     if not same:
         x = dataclasses.replace(x, points=points)
         y = None if y is None else dataclasses.replace(y, points=points)
-    each = 1 if isinstance(landscape, Surface) else landscape.dim
-    most = (LIMITS.updates if each == 1 else LIMITS.work) // (each * experiment.steps)
+    batch_size = min(experiment.batch_size, landscape.samples or 0)
+    most = most_runs(landscape, experiment.steps, batch_size, experiment.measure)
     while x.points * (1 if y is None else y.points) > most and x.points > 2:
         x = dataclasses.replace(x, points=max(2, x.points // 2))
         y = None if y is None else dataclasses.replace(y, points=max(2, y.points // 2))
     start = experiment.start if same else None
-    batch_size = min(experiment.batch_size, landscape.samples or 0)
     return dataclasses.replace(
         experiment, landscape=landscape, optimizers=(optimizer,), over_x=x, over_y=y, start=start,
         batch_size=batch_size,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import string
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,6 +57,14 @@ class Convolutional(Network):
             return signal
         return normalized(signal, named[f"scale{index}"], named[f"shift{index}"], self.norm, spatial=True)
 
+    @abstractmethod
+    def _stage(self, layer: int) -> int | None:
+        """How often the image was halved before a layer, counted from 1; None for the last layer, which reads no image."""
+
+    def uses(self, name: str) -> int:
+        stage = self._stage(int(name.lstrip(string.ascii_letters)))
+        return 1 if stage is None else math.prod(math.ceil(size / 2**stage) for size in self.input_shape[1:])
+
     @property
     def widest(self) -> int:
         places = math.prod(self.input_shape[1:])
@@ -84,6 +94,9 @@ class CNN(Convolutional):
             height, width = max(1, height // 2), max(1, width // 2)
             sizes.append((height, width))
         return sizes
+
+    def _stage(self, layer: int) -> int | None:
+        return layer - 1 if layer <= len(self.channels) else None
 
     @cached_property
     def layout(self) -> Layout:
@@ -143,6 +156,10 @@ class ResidualCNN(Convolutional):
         super().__post_init__()
         if not self.channels:
             raise ValueError("channels is empty: a residual network needs at least one stage.")
+
+    def _stage(self, layer: int) -> int | None:
+        stage = max(0, layer - 2) // (2 * self.blocks)
+        return stage if stage < len(self.channels) else None
 
     @cached_property
     def layout(self) -> Layout:

@@ -60,6 +60,14 @@ class Network(Supervised):
     def widest(self) -> int:
         """Numbers per sample in the largest layer."""
 
+    def uses(self, name: str) -> int:
+        """At how many places of a sample each weight of a tensor is used: several where weights are shared."""
+        return 1
+
+    @property
+    def multiplications(self) -> int:
+        return self.samples * sum((block.stop - block.start) * self.uses(block.name) for block in self.layout.blocks)
+
     @property
     def coupled(self) -> bool:
         return self.values().get("norm") == "batch"

@@ -43,6 +43,9 @@ class Recurrent(Network):
             ]
         )
 
+    def uses(self, name: str) -> int:
+        return self.input_shape[0] if name in ("Wx", "Wh", "b") else 1
+
     @property
     def widest(self) -> int:
         # A gradient keeps every step, and the whole sequence is read at once.

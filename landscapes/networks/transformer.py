@@ -59,6 +59,9 @@ class Transformer(Network):
             shapes += [(f"{what}{index}", (d,)) for index in (1, 2, 3) for what in ("scale", "shift")]
         return Layout.of([*shapes, ("U", (self.targets, d)), ("c", (self.targets,))])
 
+    def uses(self, name: str) -> int:
+        return {"E": self.input_shape[0], "K": self.input_shape[0] + 1, "V": self.input_shape[0] + 1}.get(name, 1)
+
     @property
     def widest(self) -> int:
         length, features = self.input_shape

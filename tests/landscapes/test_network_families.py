@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from landscapes import (
     CNN,
@@ -519,3 +520,25 @@ def test_a_chunk_is_smaller_for_larger_networks():
         size = "channels" if "channels" in settings(kind) else "hidden" if kind is MLP else "width"
         larger = kind(**{size: (64, 64) if size != "width" else 128}) if kind is not Transformer else kind(head=64)
         assert 1 <= larger.chunk(larger.start()) <= small(kind).chunk(small(kind).start())
+
+
+@pytest.mark.parametrize(
+    "land",
+    [
+        LANDSCAPES["mlp"](hidden=(30, 20), norm="layer"),
+        LANDSCAPES["residual_mlp"](),
+        LANDSCAPES["cnn"](data="mnist1d", channels=(4, 8, 8)),
+        LANDSCAPES["cnn"](channels=(8, 16), reach=2),
+        LANDSCAPES["residual_cnn"](channels=(4, 6, 8), blocks=2, norm="layer"),
+        LANDSCAPES["rnn"](),
+        LANDSCAPES["lstm"](data="digits", width=9),
+        LANDSCAPES["transformer"](heads=2, hidden=40),
+    ],
+    ids=lambda land: f"{land.name} {land.data}",
+)
+def test_multiplications_are_those_that_torch_counts(land):
+    """Of one sample, on tensors without numbers. Torch leaves out biases, we the normalization and what attention compares."""
+    with FlopCounterMode(display=False) as counted:
+        land.outputs(torch.empty(land.dim, device="meta"), torch.empty(1, *land.input_shape, device="meta"))
+    ours = land.multiplications / land.samples
+    assert ours == pytest.approx(counted.get_total_flops() / 2, rel=0.15)

@@ -123,15 +123,17 @@ def experiments(draw, view, landscape=None, rule=None):
     place = draw(instances(LANDSCAPES[landscape or draw(st.sampled_from(offered(view)))]))
     on_surface = isinstance(place, Surface)
     if not on_surface:  # as much as is allowed: the limit has tests of its own
-        own["steps"] = 1 + (own["steps"] - 1) % max(1, LIMITS.work // (place.dim * len(kinds)))
-        own |= {"points": min(own["points"], max(5, math.isqrt(LIMITS.work // place.dim)))} if "points" in own else {}
-    work = max(own["steps"] * len(kinds), own.get("points", 0) ** 2) * place.dim
-    assume(on_surface or work <= LIMITS.work)
+        if place.multiplications * 500_000 > LIMITS.work and "subset" in settings(place):
+            place = dataclasses.replace(place, subset=20)
+        evaluations = LIMITS.work // place.multiplications  # of the loss: forty a step, a hundred a point
+        own["steps"] = 1 + (own["steps"] - 1) % max(1, evaluations // (500 * len(kinds)))
+        own |= {"points": min(own["points"], max(5, math.isqrt(evaluations // 1000)))} if "points" in own else {}
+        assume(evaluations > 500_000)
     start = draw(st.none() | st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))) if on_surface else None
     rules = tuple(draw(instances(kind)) for kind in kinds)
     if view == "sweep":
         own |= draw(sweeps(place, rules[0]))
-        own["steps"] = 1 + (own["steps"] - 1) % max(1, LIMITS.work // (25 * place.dim))
+        own["steps"] = 1 + (own["steps"] - 1) % max(1, LIMITS.work // (25 * 200 * place.multiplications))
     if "quantity" in VIEWS[view].keys:
         own["quantity"] = draw(st.sampled_from([name for name, one in QUANTITIES.items() if one.offers(place) is None]))
     if "batch_size" in VIEWS[view].keys:

@@ -443,7 +443,7 @@ def test_only_what_does_not_fit_is_put_back(monkeypatch):
     wide = "land=mlp&land.hidden=1024x1024x1024"
     experiment, refusals = Experiment.from_url(f"/edge?{wide}&device=cuda&steps=10000")
     assert len(refusals) == 1
-    assert "their product may be at most" in refusals[0]
+    assert "multiplications, and at most" in refusals[0]
     assert experiment.device == "cuda"
     assert experiment.landscape.hidden == (1024, 1024, 1024) or experiment.steps == 10_000
 
@@ -518,10 +518,10 @@ TOGETHER = {
         ValueError, "takes 1 to 4 optimizers, not 5",
     ),
     "a network's start": ({"start": (0.0, 0.0)}, ValueError, "start is a point of a surface; a network starts"),
-    "much work": ({"landscape": MLP(hidden=(1024, 1024)), "steps": 10_000}, ValueError, "at most 1,000,000,000 here"),
+    "much work": ({"landscape": MLP(hidden=(1024, 1024)), "steps": 10_000}, ValueError, "at most 120,000 billion are allowed here"),
     "a fine slice": (
-        {"landscape": MLP(hidden=(256, 256)), "view": "slice", "points": 201, "steps": 1}, ValueError,
-        "asks for 40,401 evaluations of 85,002 parameters",
+        {"landscape": MLP(hidden=(1024,) * 3), "view": "slice", "points": 201, "steps": 1}, ValueError,
+        "Choose fewer grid points, fewer samples than 1,797, or fewer parameters than 2,176,010.",
     ),
     "steps": ({"steps": 0}, ValueError, "steps = 0 is not allowed: it must be a whole number from 1 to 10000"),
     "steps as text": ({"steps": "20"}, TypeError, "steps = 20 is not allowed"),
@@ -566,11 +566,24 @@ def test_an_experiment_takes_what_notebooks_pass():
 def test_the_limit_of_work_is_sharp():
     network = small().landscape
     assert network.dim == 13
-    wide = MLP(hidden=(512, 512))
-    most = LIMITS.work // wide.dim
-    assert small(landscape=wide, steps=most).steps == most
-    with pytest.raises(ValueError, match="their product may be at most"):
-        small(landscape=wide, steps=most + 1)
+    wide = MLP(hidden=(1024, 1024))
+    # In evaluations of the loss, a gradient is three and a measurement 36, of which there is one more than there are steps.
+    most = (LIMITS.work // (wide.dim * wide.samples) - 36) // 39
+    assert small(landscape=wide, steps=most, every=1).steps == most
+    with pytest.raises(ValueError, match="multiplications, and at most") as refusal:
+        small(landscape=wide, steps=most + 1, every=1)
+    assert "Choose fewer measurements of the sharpness, fewer samples than 1,797, or fewer par" in str(refusal.value)
+
+
+def test_work_counts_the_samples():
+    """A few of the samples allow many steps; minibatches make the steps cheap, but not what is measured on all samples."""
+    wide = MLP(hidden=(1024, 1024))
+    with pytest.raises(ValueError, match="fewer samples than 1,797"):
+        small(landscape=wide, steps=10_000)
+    assert small(landscape=dataclasses.replace(wide, subset=500), steps=10_000).steps == 10_000
+    assert small(landscape=wide, steps=10_000, batch_size=32, every=50).steps == 10_000
+    with pytest.raises(ValueError, match="Choose fewer measurements"):
+        small(landscape=wide, steps=10_000, batch_size=32)
 
 
 def test_registries_hold_rules():
