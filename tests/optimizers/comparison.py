@@ -9,33 +9,49 @@ from typing import Any, NamedTuple
 
 import torch
 
-from landscapes import LANDSCAPES, Layout
-from landscapes.landscape import Differentiated
+from landscapes import LANDSCAPES, Landscape, Layout
 
-STEPS = 100
+STEPS = 50  # the longest memory of a setting compared, a warm-up, is 30 steps
 _NOISE = torch.Generator().manual_seed(7)
 INPUTS, TARGETS = (torch.randn(9, width, generator=_NOISE, dtype=torch.float64) for width in (4, 3))
+_LINEAR = Layout.of([("W", (3, 4)), ("b", (3,))])
 
 
 @dataclass(frozen=True)
-class LeastSquares(Differentiated):
-    """|X W' + b - Y|^2 / 2 on fixed random data: a problem with a matrix and a vector, whose axes are not the Hessian's."""
+class LeastSquares(Landscape):
+    """|X W' + b - Y|^2 / 18 on fixed random data: a problem with a matrix and a vector, whose axes are not the Hessian's.
+
+    Its derivatives are written out, at a third of the cost of automatic differentiation.
+    """
 
     name, label = "least_squares", "Least squares"
-    reads, reference, equation = "A test.", "none", "none"
+    reads, reference, equation, analytic = "A test.", "none", "none", True
 
     @property
     def layout(self):
-        return Layout.of([("W", (3, 4)), ("b", (3,))])
+        return _LINEAR
 
     def start(self, runs=1, seed=0, *, dtype=torch.float64, device="cpu"):
         noise = torch.randn(runs, self.dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         return noise.to(dtype=dtype, device=device)
 
-    def _loss(self, params, batch):
+    def _outputs(self, params):
         named = self.layout.unpack(params)
-        outputs = INPUTS @ named["W"].mT + named["b"].unsqueeze(-2)
-        return (outputs - TARGETS).square().sum((-1, -2)) / 18
+        return INPUTS @ named["W"].mT + named["b"].unsqueeze(-2)  # (..., 9, 3)
+
+    def _pull(self, outputs):
+        """The transpose of the linear map of `_outputs`, over 9: (..., 9, 3) -> (..., dim)."""
+        return torch.cat([(outputs.mT @ INPUTS).flatten(-2), outputs.sum(-2)], -1) / 9
+
+    def _loss(self, params, batch):
+        return (self._outputs(params) - TARGETS).square().sum((-1, -2)) / 18
+
+    def _value_and_grad(self, params, batch):
+        off = self._outputs(params) - TARGETS
+        return off.square().sum((-1, -2)) / 18, self._pull(off)
+
+    def _hessian_operator(self, params, batch):
+        return lambda vectors: self._pull(self._outputs(vectors))
 
 
 PROBLEMS = {

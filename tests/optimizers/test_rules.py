@@ -53,6 +53,15 @@ def test_a_rule_visits_the_points_of_its_oracle(number, problem):
     assert (ours.final - start).norm() > 1e-2  # the comparison is of points that moved
 
 
+def test_the_least_squares_problem_is_differentiated_rightly():
+    land = PROBLEMS["least_squares"]
+    points = land.start(4)
+    (grads,) = torch.autograd.grad(land.loss(points.requires_grad_(True)).sum(), points)
+    torch.testing.assert_close(land.grad(points.detach()), grads)
+    hessian = torch.autograd.functional.hessian(land.loss, points[0].detach())
+    torch.testing.assert_close(land.hvp(points[0].detach(), points[1:].detach()), points[1:].detach() @ hessian)
+
+
 @pytest.mark.parametrize("rule", OPTIMIZERS)
 def test_every_rule_is_compared_at_two_settings(rule):
     assert len([case for case in CASES if case.rule == rule]) >= 2
