@@ -40,8 +40,8 @@ def draw(log: Log) -> None:
     cost = log.fields["cost"]
     with st.expander("Where these numbers come from"):
         st.markdown(
-            f"The *sharpness* is the largest eigenvalue of the Hessian on the watched data, by Lanczos, to 1 % (at the first look, to a few); of fewer samples "
-            f"than all it comes out too high. The *preconditioned sharpness* is that of $P^{{-1/2}} H P^{{-1/2}}$ with the "
+            f"The *sharpness* is the largest eigenvalue of the Hessian on the watched data, by Lanczos, to 1 % (at the first look, of at "
+            f"most 128 samples and to a few); of fewer samples than all it comes out too high. The *preconditioned sharpness* is that of $P^{{-1/2}} H P^{{-1/2}}$ with the "
             f"optimizer's own diagonal $P$ (Cohen et al. 2022, arXiv:2207.14484). Along the update $u$ the curvature is "
             f"$u^\\top H u / |u|^2$. A rule oscillates where its sharpness passes its threshold, here "
             f"{plain(str(head.get('threshold') or 'unknown'))}."

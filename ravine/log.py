@@ -30,6 +30,7 @@ FIELDS = {
     "sharpness": "sharpness",
     "preconditioned_sharpness": "preconditioned sharpness",
     "directional_sharpness": "curvature along the last update",
+    "curvature_samples": "samples that the curvature is of",
     "threshold": "stability threshold",
     "time": "seconds since the start",
     "cost": "share of the time spent on watching",

@@ -28,6 +28,7 @@ from ravine.log import FORMAT, parsed, written
 Record = dict[str, Any]
 _TOLERANCE = 3e-2  # residual of an eigenvalue, whose error is of the order of its square: well below 1 %
 _ROUGH = 1e-1  # the same at the first look, which no training has paid for yet: good to a few percent
+_FEW = 128  # samples that its curvature is measured on, for the same reason
 _COLD_EVERY = 50  # measurements from one cold start of the eigen-solver to the next
 
 
@@ -49,8 +50,8 @@ def watch(
     Loss, gradient norm, sharpness and the curvature along the update, on the first `samples` samples of `data` (see
     landscapes.from_module), are added as often as they take at most the share `budget` of the training time, by its own clock,
     which does not see that training is a little slower after each look; None measures at
-    every logged step. Only the first look is taken at once, a rough one, so that a short run has one too: until training has
-    paid for it, watching has taken more than its share, and there is no second. Fewer samples than all overestimate the sharpness of the whole. `callback` gets each record as a
+    every logged step. Only the first look is taken at once, a rough one whose curvature is that of at most 128 samples, so that a
+    short run has one too: until training has paid for it, watching has taken more than its share, and there is no second. Fewer samples than all overestimate the sharpness of the whole. `callback` gets each record as a
     dictionary: for TensorBoard, Weights & Biases or your own. Raises ValueError or TypeError for what does not fit, and
     ValueError for a file that is there already and is no log.
     """
@@ -118,8 +119,11 @@ class Watch:
         if reading.threshold is not None:
             record["threshold"] = reading.threshold
         if self._affordable(began):
-            record |= self._curvature(point, update, reading)
+            few = self._few()
+            record |= self._curvature(point, update, reading, few)
             self._guess = time.perf_counter() - began
+            if few is not None and self.landscape.samples is not None:
+                self._guess *= self.landscape.samples / len(few)  # of a look at all of them, at most
         elapsed = time.perf_counter() - self._began
         record["cost"] = round((self._spent + time.perf_counter() - began) / elapsed, 4)
         self._write(record)
@@ -132,12 +136,28 @@ class Watch:
         trained = now - self._began - self._spent
         return self._spent + self._guess <= self._budget * trained
 
-    def _curvature(self, point: Tensor, update: Tensor | None, reading: torch_rules.Reading) -> Record:
+    @property
+    def _first(self) -> bool:
+        """Is the next look the one on credit?"""
+        return self._guess is None and self._budget is not None
+
+    def _few(self) -> Tensor | None:
+        """The samples (b,) that the first look measures the curvature on; None for all, as at all later ones."""
+        samples = self.landscape.samples
+        if not self._first or samples is None or samples <= _FEW or self.landscape.coupled:
+            return None
+        return torch.arange(_FEW, device=self._point().device)
+
+    def _curvature(
+        self, point: Tensor, update: Tensor | None, reading: torch_rules.Reading, few: Tensor | None
+    ) -> Record:
         loss, grad = self.landscape.value_and_grad(point)
         record = {"loss": float(loss), "grad_norm": float(grad.norm())}
         if not bool(torch.isfinite(loss) & torch.isfinite(point).all()):
             return record
-        hessian = self.landscape.hessian_operator(point)
+        hessian = self.landscape.hessian_operator(point, few)
+        if self.landscape.samples is not None:
+            record["curvature_samples"] = self.landscape.samples if few is None else len(few)
         record["sharpness"] = self._top("sharpness", hessian, grad)
         if reading.scale is not None:
             felt = reading.scale.to(point)
@@ -167,7 +187,7 @@ class Watch:
             pairs: Eigenpairs = eigenpairs(
                 operator,
                 grad,
-                tol=_ROUGH if self._guess is None and self._budget is not None else _TOLERANCE,
+                tol=_ROUGH if self._first else _TOLERANCE,
                 start=start,
                 seed=self._measured,
                 extra=1,

@@ -221,6 +221,34 @@ def test_what_is_logged_is_what_the_run_did(tmp_path):
     np.testing.assert_array_equal(log.felt, log.fields["preconditioned_sharpness"])
 
 
+def test_the_first_look_is_at_few_samples_and_says_so(tmp_path):
+    module = network()
+    optimizer = SGD(module.parameters(), lr=1e-9)  # stays where it is
+    inputs = torch.linspace(-1, 2, 300, dtype=torch.float64)[:, None]
+    data = (inputs, torch.sin(3 * inputs))
+    probe = ravine.watch(module, nn.MSELoss(), data, optimizer, every=1, to=tmp_path / "a.ravine", budget=1e9)
+    trained(module, optimizer, 2, probe)
+    log = ravine.read_log(tmp_path / "a.ravine")
+    assert log.fields["curvature_samples"].tolist() == [128, 300]
+    params = {name: one.detach() for name, one in module.named_parameters()}
+    # A residual of a tenth bounds the first eigenvalue to a tenth; it is of the second order, as the later ones are.
+    for count, seen, error in zip((128, 300), log.fields["sharpness"], (0.03, 1e-3), strict=True):
+
+        def loss(*values, count=count):
+            outputs = torch.func.functional_call(module, dict(zip(params, values, strict=True)), inputs[:count])
+            return nn.functional.mse_loss(outputs, data[1][:count])
+
+        blocks = torch.autograd.functional.hessian(loss, tuple(params.values()))
+        sizes = [one.numel() for one in params.values()]
+        whole = torch.cat([
+            torch.cat([block.reshape(rows, columns) for block, columns in zip(row, sizes, strict=True)], 1)
+            for row, rows in zip(blocks, sizes, strict=True)
+        ])  # fmt: skip
+        assert seen == pytest.approx(float(torch.linalg.eigvalsh(whole)[-1]), rel=error)
+    whole_loss = float(nn.functional.mse_loss(module(inputs), data[1]).detach())
+    np.testing.assert_allclose(log.fields["loss"], whole_loss, rtol=1e-6)
+
+
 def test_the_run_is_the_same_with_and_without_watching(tmp_path):
     alone, watched = network(torch.float32), network(torch.float32)
     trained(alone, SGD(alone.parameters(), lr=0.05, momentum=0.9), 9)
