@@ -39,6 +39,10 @@ class Facts:
         """Does gradient flow go to infinity from almost everywhere, for want of a minimum?"""
         return False
 
+    def no_rest_below(self) -> float | None:
+        """A loss below which no point is stationary, so that gradient flow that comes below it goes to infinity."""
+        return None
+
     def largest_step(self, params: Tensor) -> Tensor | None:
         """The step size (...) below which gradient descent from params (..., dim) stays bounded and above which it does not:
         infinity where it does at every step size.

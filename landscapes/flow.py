@@ -1,6 +1,7 @@
 """Where gradient flow, dw/dt = -grad L(w), ends: followed numerically, with the whole Hessian, until it is at rest.
 
-An exponential Rosenbrock method of order four with a step size of its own for each run (Hochbruck, Ostermann and Schweitzer
+Where the way is not stiff, explicit steps go far for what they cost (explicit.py). In between, and where it is, there are those of
+an exponential Rosenbrock method of order four with a step size of its own for each run (Hochbruck, Ostermann and Schweitzer
 2009, SIAM J. Numer. Anal. 47, the scheme exprb43): each step solves the flow on the quadratic model of the loss exactly and
 corrects for what the gradient has beyond it. So no curvature makes it unstable, saddles of a quadratic cost no more than
 minima do, and near a minimum the steps grow until one takes the flow there. The Hessian is symmetric, so that the matrix
@@ -16,18 +17,23 @@ import torch
 from torch import Tensor
 
 from landscapes.curvature import hessian
+from landscapes.explicit import explicit, judged
 from landscapes.landscape import Landscape
 
 _HORIZON = 1000.0  # at rest is what would hardly change in a thousand times the time that it took to come here
 _FAR = 1e6  # a flow that has come so many times the size of its start away goes to infinity
 _FOREVER = 1e15  # and so does one that is still on its way after so many times one over the curvature
+_TRIES = 4  # of steps with one Hessian
+_LONG = 30.0  # the factor in time over which a sharpness that stands has stood
+_FLOOR = 1e-3  # the loss that is left there, relative to the tolerance times curvature times squared parameters
+_SPRINT = 16  # explicit steps between two of the others, or a quarter of the parameters, as which a Hessian costs about as much
 _TERMS = 18  # of the series of phi_4 below one: the next is less than the last bit
 
 
 class FlowEnd(NamedTuple):
     """Where gradient flow comes to rest, in float64; NaN for a run that was not seen to end at a minimum."""
 
-    params: Tensor  # (..., dim), to a tenth of the root of the tolerance
+    params: Tensor  # (..., dim), to a tenth of the root of the tolerance where no flat direction is left to go down
     sharpness: Tensor  # (...), the largest Hessian eigenvalue there
     steps: Tensor  # (...), that were taken or tried
 
@@ -38,6 +44,7 @@ class _Local(NamedTuple):
     values: Tensor  # (r, dim), its eigenvalues in rising order
     axes: Tensor  # (r, dim, dim), its eigenvectors as columns
     pull: Tensor  # (r, dim), minus the gradient along each
+    loss: Tensor  # (r,)
     finite: Tensor  # (r,)
 
     def inward(self, vectors: Tensor) -> Tensor:
@@ -54,7 +61,7 @@ def flow_end(landscape: Landscape, params: Tensor, *, tol: float = 1e-5, most: i
 
     The error of a step is kept below `tol`, relative to the parameters, and that of the sharpness comes to about as much. NaN for a run
     that has not come to rest after `most` steps, that goes to infinity, or that rests where the loss still curves down.
-    The work of a step is that of one Hessian and its eigenvectors. Raises as `landscape.loss`, and ValueError for a tol or
+    The work of a step is that of six gradients, or of one Hessian and its eigenvectors. Raises as `landscape.loss`, and ValueError for a tol or
     a number of steps that is not positive.
     """
     landscape._check(params, None)
@@ -67,37 +74,65 @@ def flow_end(landscape: Landscape, params: Tensor, *, tol: float = 1e-5, most: i
     steps = torch.zeros(len(flat), dtype=torch.int64, device=flat.device)
     rows = torch.isfinite(flat).all(-1).nonzero()[:, 0]  # of the runs that are on their way
     point, far = flat[rows], _FAR * (1 + flat[rows].norm(dim=-1))
-    time = torch.zeros_like(far)
-    step = torch.zeros_like(far)
-    for _ in range(most):
+    time, step, stride, mark, since = (torch.zeros_like(far) for _ in range(5))
+    least, lost = landscape.infimum(), landscape.no_rest_below() or -torch.inf
+    sprint = max(_SPRINT, landscape.dim // 4)
+    while len(rows):
         local = _local(landscape, point)
         size, unit = point.norm(dim=-1), 1 / local.values.abs().amax(-1).clamp_min(1e-30)
         rest = _at_rest(landscape, point, local, _HORIZON * torch.maximum(time, unit), tol)
+        mark, since = _stood(local, mark, since, time, tol)
+        if least is not None:  # where no saddle is ahead it is enough that the sharpness has stood
+            down = local.loss - least <= _FLOOR * tol * local.values[:, -1] * size.square()
+            rest |= down & (time > _LONG * torch.maximum(since, unit))
+        rest &= local.loss >= lost
         ended[rows[rest]], sharpness[rows[rest]] = point[rest], local.values[rest, -1]
-        going = local.finite & ~rest & (size <= far) & (time <= _FOREVER * unit)
-        if not bool(going.any()):
-            break
+        lasts = (size <= far) & (time <= _FOREVER * unit) & (local.loss >= lost) & (steps[rows] < most)
+        going = local.finite & ~rest & lasts
         local = _Local(*(one[going] for one in local))
-        rows, point, far, time, step, unit = (one[going] for one in (rows, point, far, time, step, unit))
-        step = step.where(step > 0, unit)
-        steps[rows] += 1
-        move, error = _move(landscape, point, local, step)
-        new = point + move
-        error = error.norm(dim=-1) / (tol * torch.maximum(point.norm(dim=-1), new.norm(dim=-1)))
-        usable = torch.isfinite(error) & torch.isfinite(new).all(-1)
-        taken = usable & (error <= 1)
-        point, time = new.where(taken[:, None], point), (time + step).where(taken, time)
-        factor = (0.8 * error.clamp_min(1e-12) ** -0.25).clamp(0.2, 10.0)  # the error is of fourth order in the step
-        step = step * factor.where(usable, 0.1)
+        rows, point, far, time, step, stride, mark, since, unit = (
+            one[going] for one in (rows, point, far, time, step, stride, mark, since, unit)
+        )
+        point, took, step, tried = _stepped(landscape, point, local, step.where(step > 0, unit), tol)
+        time, steps[rows] = time + took, steps[rows] + tried
+        quick = (step <= (1 + landscape.dim / 12) * unit).nonzero()[
+            :, 0
+        ]  # explicit steps go farther for what they cost
+        if len(quick):
+            begin = stride[quick].where(stride[quick] > 0, torch.minimum(step, unit)[quick])
+            point[quick], took, stride[quick] = explicit(landscape, point[quick], begin, tol, sprint)
+            time[quick] += took
+            steps[rows[quick]] += sprint
     lead = params.shape[:-1]
     return FlowEnd(ended.reshape(params.shape), sharpness.reshape(lead), steps.reshape(lead))
 
 
+def _stepped(
+    landscape: Landscape, point: Tensor, local: _Local, step: Tensor, tol: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Points (r, dim) after a step of at most `step` (r,), how long it was (zero where no try succeeded), how long the next
+    may be, and how many were tried: the quadratic model stays good for shorter ones.
+    """
+    point, took, step = point.clone(), torch.zeros_like(step), step.clone()
+    tried = torch.zeros(len(step), dtype=torch.int64, device=step.device)
+    for _ in range(_TRIES):
+        open_ = (took == 0).nonzero()[:, 0]
+        if not len(open_):
+            break
+        at, h = point[open_], step[open_]
+        move, error = _move(landscape, at, _Local(*(one[open_] for one in local)), h)
+        taken, factor = judged(at, at + move, error, tol, 4)
+        point[open_] = (at + move).where(taken[:, None], at)
+        took[open_], step[open_] = h.where(taken, 0.0), h * factor
+        tried[open_] += 1
+    return point, took, step, tried
+
+
 def _local(landscape: Landscape, point: Tensor) -> _Local:
-    matrix, grad = hessian(landscape, point), landscape.grad(point)
+    matrix, (loss, grad) = hessian(landscape, point), landscape.value_and_grad(point)
     finite = torch.isfinite(matrix).all(-1).all(-1) & torch.isfinite(grad).all(-1)
     values, axes = torch.linalg.eigh(matrix.where(finite[:, None, None], 0.0))  # one bad matrix would fail them all
-    local = _Local(values, axes, torch.zeros_like(grad), finite)
+    local = _Local(values, axes, torch.zeros_like(grad), loss, finite)
     return local._replace(pull=-local.inward(grad.where(finite[:, None], 0.0)))
 
 
@@ -115,6 +150,16 @@ def _at_rest(landscape: Landscape, point: Tensor, local: _Local, time: Tensor, t
     steepest = local.axes[..., -1]
     there = (steepest * landscape.hvp(point + ahead.where(near[:, None], 0.0), steepest)).sum(-1)
     return near & ((there - high).abs() <= 0.1 * tol * high)
+
+
+def _stood(local: _Local, mark: Tensor, since: Tensor, time: Tensor, tol: float) -> tuple[Tensor, Tensor]:
+    """The sharpness (r,) that a run still has, and the time since when it has, without a direction that curves down.
+
+    A power law t^-a that changes by c in the last factor of `_LONG` has c / (_LONG^a - 1) ahead of it: no more than 4 c for a >= 1/15.
+    """
+    low, high = local.values[:, 0], local.values[:, -1]
+    stands = ((high - mark).abs() <= 0.02 * tol * high) & (low >= -tol * high)
+    return mark.where(stands, high), since.where(stands, time)
 
 
 def _ahead(local: _Local, time: Tensor) -> Tensor:

@@ -20,6 +20,11 @@ def known(experiment: Experiment) -> tuple[str, ...]:
     if landscape.flow_escapes():
         said.append("There is no minimum: gradient flow goes on to infinity.")
     least, step, end = landscape.infimum(), landscape.largest_step(start), landscape.gfs_sharpness(start)
+    below = landscape.no_rest_below()
+    if below is not None:
+        said.append(
+            f"Below a loss of {number(below)} no point is at rest: gradient flow goes on to infinity from there."
+        )
     if least is not None:
         said.append(f"The loss is nowhere below {number(least)}.")
     if step is not None and math.isinf(step):

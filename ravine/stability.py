@@ -17,6 +17,7 @@ from ravine.experiment import Experiment
 from ravine.overlay import Run
 
 _SHARPNESS, _SCALED, _BATCH = "sharpness", "preconditioned_sharpness", "batch_sharpness"
+_ENDS = "gfs_sharpness"
 GAUGED = (_SHARPNESS, _SCALED, _BATCH)
 TOP = TopEigenvalues.name
 
@@ -173,8 +174,8 @@ def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
 
 
 def _missing(experiment: Experiment, path: Trajectory, name: str) -> int:
-    """How many measurements of a run that did not diverge are missing: the eigenvalue was not found to its tolerance."""
-    if name not in (_SHARPNESS, _SCALED) or name not in path.probes or int(path.diverged_at) >= 0:
+    """How many measurements of a run that did not diverge are missing: no search or no flow came to its end."""
+    if name not in (_SHARPNESS, _SCALED, _ENDS) or name not in path.probes or int(path.diverged_at) >= 0:
         return 0
     measured = (path.step % experiment.every == 0) | (path.step == experiment.steps)
     first = 1 if name == _SCALED else 0  # scaled by the last step taken, so from step 1 on
@@ -185,9 +186,12 @@ def _left_out(experiment: Experiment, paths: Sequence[Trajectory], *, besides: s
     """How many measurements are missing of all, besides those of one name."""
     names = [name for name in (_SHARPNESS, _SCALED) if name != besides]
     missing = sum(_missing(experiment, path, name) for path in paths for name in names)
-    if not missing:
-        return ""
-    return f" Left out: {missing} measurement{'s' * (missing > 1)} whose eigenvalue was not found to its tolerance."
+    endless = sum(_missing(experiment, path, _ENDS) for path in paths)
+    told = (
+        (missing, "whose eigenvalue was not found to its tolerance"),
+        (endless, "of GFS sharpness from where gradient flow was not seen to end at a minimum"),
+    )
+    return "".join(f" Left out: {many} measurement{'s' * (many > 1)} {why}." for many, why in told if many)
 
 
 def _beginning(labels: Sequence[str]) -> str:

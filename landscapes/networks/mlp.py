@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from landscapes.derivatives import Linearized, Operator
 from landscapes.landscape import Block, Layout
@@ -78,6 +79,15 @@ class MLP(Network):
     @property
     def widest(self) -> int:
         return max(self._widths)
+
+    def flow_escapes(self) -> bool:
+        """Certain of cross-entropy without decay where there is no hidden layer and some weights give the samples any outputs:
+        the loss is convex then, and its infimum of zero is not attained.
+        """
+        if self.hidden or self.no_rest_below() is None or self.samples > self.input_shape[0] + 1:
+            return False
+        inputs, _ = self.training_set(torch.zeros(0, dtype=torch.float64))
+        return int(torch.linalg.matrix_rank(functional.pad(inputs, (0, 1), value=1.0))) == self.samples
 
     def outputs_on_plane(self, center: Tensor, directions: Tensor, inputs: Tensor) -> Callable[[Tensor], Tensor]:
         if center.is_cuda or self.chunk(center) > _LOOSE or self.norm != "none":

@@ -81,6 +81,12 @@ class Network(Supervised):
             last = signal  # one layer is live at a time, unless a graph is kept
         return last
 
+    def no_rest_below(self) -> float | None:
+        """With cross-entropy and no decay, log 2 / n. There each sample's loss is below log 2, so that its class has the largest
+        output; and as the last layer is affine, making it larger makes all outputs larger, and the loss smaller.
+        """
+        return math.log(2) / self.samples if self.objective == "cross_entropy" and not self.weight_decay else None
+
     def activations(self, params: Tensor, inputs: Tensor) -> list[Tensor]:
         """What each hidden layer passes on, (..., n, width) or (..., n, channels, height, width), in order."""
         return list(self._signals(params, inputs))[:-1]

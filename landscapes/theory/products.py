@@ -143,6 +143,20 @@ class DeepLinear(Differentiated, Model):
         (target,) = self.tensors(params)
         return (self.product(params) - target).square().sum((-2, -1)) / 2
 
+    def _value_and_grad(self, params: Tensor, batch: Tensor | None) -> tuple[Tensor, Tensor]:
+        """By the products of the layers below each and of those above: (W_N .. W_(l+1))^T (W_N .. W_1 - S) (W_(l-1) .. W_1)^T."""
+        (target,) = self.tensors(params)
+        layers = params.detach().unflatten(-1, (self.depth, self.width, self.width)).unbind(-3)
+        below = [layers[0]]
+        for layer in layers[1:]:
+            below.append(layer @ below[-1])
+        above = below[-1] - target  # times the layers above, as the loop goes down
+        loss, grads = above.square().sum((-2, -1)) / 2, []
+        for layer, product in zip(layers[:0:-1], below[-2::-1], strict=True):
+            grads.append(above @ product.mT)
+            above = layer.mT @ above
+        return loss, torch.stack([above, *reversed(grads)], dim=-3).flatten(-3)
+
     def infimum(self) -> float:
         return 0.0
 

@@ -123,8 +123,8 @@ class SubspaceShare(Probe):
 @dataclass(frozen=True)
 class GFSSharpness(Probe):
     """In closed form where the landscape has one (`gfs_sharpness` of landscapes/facts.py). Elsewhere gradient flow of the full
-    loss is followed from each measured point until it is at rest (landscapes/flow.py), which takes some tens of Hessians with
-    their eigenvectors; NaN where it is not at rest by then.
+    loss is followed from each measured point until it is at rest (landscapes/flow.py), which takes some hundreds of gradients and
+    some tens of Hessians; NaN where it is not at rest by then, or is seen to go to infinity.
     """
 
     name, label = "gfs_sharpness", "GFS sharpness"

@@ -3,6 +3,8 @@
 The claim is an error of the sharpness of about the tolerance, 1e-5; checks allow five times as much.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from scipy.optimize import minimize
 
 from landscapes import LANDSCAPES, MLP, Formula, flow_end
 from landscapes.curvature import hessian
+from optimizers import OPTIMIZERS, run
 
 F64 = torch.float64
 CLAIM = 5e-5
@@ -165,6 +168,41 @@ def test_a_flow_that_goes_to_infinity_has_no_end(kind):
     ]
     assert float(torch.from_numpy(ends[1].x).norm()) > 1.2 * float(torch.from_numpy(ends[0].x).norm())
     assert float(land.loss(start)) > ends[0].fun > ends[1].fun
+
+
+CLASSIFIER = MLP(data="two_moons", hidden=(6,), subset=12)
+
+
+def test_no_point_is_at_rest_where_all_samples_are_right():
+    """Scaling the last layer scales the outputs, and lowers the loss: along it the gradient does not vanish."""
+    below = CLASSIFIER.no_rest_below()
+    assert below == pytest.approx(0.6931 / 12, rel=1e-3)
+    start = CLASSIFIER.start(3, seed=1)
+    path = run(CLASSIFIER, OPTIMIZERS["gd"](lr=0.5), start, 1000, record_every=500)
+    last = torch.zeros(CLASSIFIER.dim, dtype=F64)
+    last[CLASSIFIER.layout.blocks[2].start :] = 1
+    inner = (CLASSIFIER.grad(path.params) * path.params * last).sum(-1)
+    assert bool((path.loss[-1] < below).all())
+    assert bool((inner[-1] < 0).all())
+    assert bool((inner[0] > 0).any())  # as it may above that loss
+    found = flow_end(CLASSIFIER, torch.cat([start, path.params[-1]]))
+    assert bool(found.sharpness.isnan().all())
+    assert bool((found.steps[:3] > 0).all())
+    assert found.steps[3:].tolist() == [0, 0, 0]  # seen at once
+
+
+@pytest.mark.parametrize("changes", [{"weight_decay": 0.01}, {"objective": "squared"}])
+def test_decay_and_squares_have_points_at_rest(changes):
+    land = replace(CLASSIFIER, **changes)
+    assert land.no_rest_below() is None
+    assert not land.flow_escapes()
+
+
+def test_without_hidden_layers_independent_samples_can_always_be_told_apart():
+    assert MLP(hidden=(), subset=20).flow_escapes()
+    assert not MLP(hidden=(), subset=20, weight_decay=0.1).flow_escapes()
+    assert not MLP(hidden=(), subset=60).flow_escapes()  # 60 of 64 pixels: some of them are the same in all samples
+    assert not MLP(hidden=(), subset=200).flow_escapes()
 
 
 def test_saddles_are_no_end():

@@ -1,6 +1,7 @@
 """What is said of a run at the edge: no eigenvalue counts whose search did not come within its tolerance."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -45,3 +46,12 @@ def test_a_rule_with_a_scaling_misses_none_at_its_start():
     result = compute(experiment("adam"))
     assert result.trajectory.probes["preconditioned_sharpness"][0].isnan()
     assert "Left out" not in result.summary()
+
+
+def test_flows_without_an_end_are_counted():
+    land = MLP(data="two_moons", hidden=(4,), subset=6)
+    result = compute(replace(experiment(probes=("gfs_sharpness",)), landscape=land))
+    missing = int(result.trajectory.probes["gfs_sharpness"][::4].isnan().sum())
+    assert missing == 4
+    sentence = "Left out: 4 measurements of GFS sharpness from where gradient flow was not seen to end at a minimum."
+    assert sentence in result.summary()
