@@ -4,7 +4,6 @@ import dataclasses
 import importlib
 import io
 import json
-import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,53 +12,15 @@ import pytest
 import torch
 
 import optimizers
-from landscapes import LANDSCAPES, MLP, Formula, sharpness, slice_2d
-from optimizers import OPTIMIZERS, SCHEDULES, Scheduled
+from landscapes import Formula, sharpness, slice_2d
+from optimizers import OPTIMIZERS
 from ravine import Experiment, Result, Store, compute, computing, cuts
 from ravine.axis import Axis
 from ravine.experiment import DTYPES, VIEWS, training
+from tests.ravine.examples import EXAMPLES, TINY, network, paths, same, table
 
 COMPUTE = importlib.import_module("ravine.engine")
 SWEEP = importlib.import_module("optimizers.sweep")
-TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
-
-
-def network(view="edge", lr=0.1, **changes):
-    values = {"landscape": TINY, "optimizers": (OPTIMIZERS["gd"](lr=lr),), "view": view, "steps": 30, "every": 4}
-    return Experiment(**(values | changes))
-
-
-def paths(**changes):
-    rules = (OPTIMIZERS["gd"](lr=1e-3), OPTIMIZERS["adam"](lr=0.1), OPTIMIZERS["heavy_ball"](lr=10.0))
-    return Experiment(
-        **({"landscape": LANDSCAPES["rosenbrock"](), "optimizers": rules, "start": (0.5, -0.25), "steps": 30} | changes)
-    )
-
-
-def table(**changes):
-    """Few runs, of which some diverge, in two levels."""
-    values = {"view": "sweep", "optimizers": (OPTIMIZERS["heavy_ball"](lr=1e-3),), "steps": 30, "measure": True}
-    axes = {"over_x": Axis("lr", 1e-4, 1.0, 66, log=True), "over_y": Axis("momentum", 0.0, 0.9, 2)}
-    return paths(**(values | axes | changes))
-
-
-EXAMPLES = {
-    "descend": paths(),
-    "edge": network(),
-    "slice": network("slice", points=5),
-    "sweep": table(),
-    "stepsize": network("stepsize", at=3),
-}
-
-
-def same(one, other):
-    """Equal bit by bit, dtype and shape included."""
-    first, second = one.arrays(), other.arrays()
-    assert list(first) == list(second)
-    for name, array in first.items():
-        assert array.dtype == second[name].dtype
-        assert array.shape == second[name].shape
-        assert array.tobytes() == second[name].tobytes(), name
 
 
 def test_there_is_an_example_of_every_view():
@@ -480,132 +441,6 @@ def test_rules_without_a_threshold_in_words():
         assert none == ("has no fixed threshold" in sentence), name
         scaled = rule.stability_threshold() is None and not none
         assert scaled == ("preconditioned sharpness" in sentence), name
-
-
-# ------------------------------------------------------------------ several runs
-
-
-def close(one, other):
-    """Equal up to how the products of a batch round."""
-    for name in ("loss", "grad_norm", "params"):
-        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-8, atol=1e-10)
-    assert one.probes.keys() == other.probes.keys()
-    for name, values in one.probes.items():  # an eigen-solver ends for all runs at once
-        torch.testing.assert_close(values, other.probes[name], rtol=1e-3, atol=1e-6, equal_nan=True)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"vary": "opt1.lr", "across": "0.05,0.1,0.2"},
-        {"vary": "seed", "across": "3,4", "batch_size": 6},
-        {"vary": "batch_size", "across": "0,5", "sampling": "replacement"},
-        {"vary": "land.hidden", "across": "4,3x5"},
-        {"optimizers": (OPTIMIZERS["gd"](lr=0.1), OPTIMIZERS["rmsprop"](lr=0.01), OPTIMIZERS["heavy_ball"](lr=0.02))},
-    ],
-    ids=lambda one: one.get("vary", "rules"),
-)
-def test_runs_laid_over_each_other_are_those_of_single_links(changes):
-    experiment = network(probes=("distance",), **changes)
-    result = compute(experiment)
-    assert len(result.paths) == len(experiment.runs) > 1
-    for run, path in zip(experiment.runs, result.paths, strict=True):
-        alone = network(
-            landscape=run.landscape, optimizers=(run.optimizer,), seed=run.seed, batch_size=run.batch_size,
-            sampling=experiment.sampling, probes=("distance",),
-        )  # fmt: skip
-        close(path, compute(alone).trajectory)
-    same(result, Result.from_arrays(experiment, result.arrays()))
-    assert len(result.sentences()) == len(experiment.runs)
-
-
-def test_many_runs_in_one_sentence():
-    wild = OPTIMIZERS["gd"](lr=1e4, weight_decay=100.0)
-    rules = (OPTIMIZERS["gd"](lr=1e-3), OPTIMIZERS["gd"](lr=5.0), wild)
-    result = compute(network(optimizers=rules, steps=40))
-    died = int(result.paths[2].diverged_at)
-    assert result.summary() == (
-        "2 of 3 runs reach their threshold: Gradient descent, η = 5 at step 0, 1e+04 at step 0. Not so far: Gradient descent, "
-        f"η = 0.001. Diverged: Gradient descent, η = 1e+04 at step {died}."
-    )
-    shared = compute(network(steps=5, vary="opt1.lr", across="0.001,0.002,5.0,6.0"))
-    assert shared.summary() == (
-        "2 of 4 runs reach their threshold: η = 5.0 at step 0, 6.0 at step 0. Not so far: η = 0.001, 0.002."
-    )
-    other = (OPTIMIZERS["gd"](lr=1e-3), OPTIMIZERS["gd"](lr=2e-3), OPTIMIZERS["signsgd"](lr=1e-3))
-    assert (
-        compute(network(optimizers=other, steps=5))
-        .summary()
-        .endswith("Without a fixed threshold: Sign descent, η = 0.001.")
-    )
-    assert compute(network()).summary() == compute(network()).sentences()[0]
-
-
-def test_a_threshold_that_moves_is_told_by_its_ends():
-    """A linear decay over five steps takes the factors 1, 4/5, ..., 1/5: the threshold rises from 20 to 100."""
-    rule = Scheduled(inner=OPTIMIZERS["gd"](lr=0.1), schedule=SCHEDULES["linear"]())
-    result = compute(network(optimizers=(rule,), steps=5, every=1))
-    assert "below 2/η = 20 to 100; nearest to it at step" in result.summary()
-    assert "below 2/η = 20." in compute(network(optimizers=(OPTIMIZERS["gd"](lr=0.1),), steps=5)).summary()
-
-
-def test_overlaid_runs_grow_together():
-    results = list(computing(network(vary="land.hidden", across="3,4,5", steps=60, flow=True)))
-    assert [one.complete for one in results] == [False] * (len(results) - 1) + [True]
-    assert all(len(one.paths) == 3 and one.flow is not None for one in results)
-    assert len(results) > 3
-
-
-@pytest.mark.parametrize("together", [1, 100])
-def test_large_runs_are_spread_over_threads_with_the_same_bits(monkeypatch, together):
-    monkeypatch.setattr(MLP, "chunk", lambda self, params: together)
-    shapes, threads, batch, following = [], set(), COMPUTE._batch, COMPUTE._next
-
-    def recorded(experiment, runs, *, several, shelf):
-        shapes.append(len(runs))
-        return batch(experiment, runs, several=several, shelf=shelf)
-
-    def followed(stream):
-        threads.add(threading.current_thread().name)
-        return following(stream)
-
-    monkeypatch.setattr(COMPUTE, "_batch", recorded)
-    monkeypatch.setattr(COMPUTE, "_next", followed)
-    experiment = network(vary="opt1.lr", across="0.05,0.1,0.2", optimizers=(OPTIMIZERS["gd"](), OPTIMIZERS["adam"]()))
-    alone = compute(experiment)
-    assert threads == {threading.current_thread().name}
-    with ThreadPoolExecutor(2, "runs") as executor:
-        same(alone, compute(experiment, executor=executor))
-    assert shapes == 2 * ([1, 1, 1, 1] if together == 1 else [3, 1])
-    assert any(name.startswith("runs") for name in threads)
-
-
-def test_what_a_rule_answers_to_is_measured():
-    rules = tuple(OPTIMIZERS[name](lr=0.01) for name in ("gd", "adam"))
-    gd, adam = compute(network(optimizers=rules, steps=4, batch_size=5)).paths
-    assert list(gd.probes) == ["sharpness", "batch_sharpness"]
-    assert list(adam.probes) == ["sharpness", "preconditioned_sharpness", "batch_sharpness"]
-
-
-def test_minibatches_are_reproducible():
-    experiment = network(batch_size=4, sampling="replacement")
-    same(compute(experiment), compute(experiment))
-    others = [network(batch_size=4), network(batch_size=5, sampling="replacement"), network(), network(seed=1)]
-    losses = [compute(one).trajectory.loss for one in (experiment, *others)]
-    assert len({tuple(one.tolist()) for one in losses}) == len(losses)
-
-
-def test_gradient_flow_takes_the_time_of_the_first_run():
-    """Against many small steps of gradient descent, and on a schedule."""
-    result = compute(network(flow=True, lr=0.1, steps=20, every=20))
-    fine = optimizers.run(TINY, OPTIMIZERS["gd"](lr=1e-3), TINY.start()[0], 2000, params_every=100)
-    torch.testing.assert_close(result.flow.params, fine.params, rtol=0, atol=2e-3)
-    torch.testing.assert_close(result.flow.loss, fine.loss[::100], rtol=2e-3, atol=0)
-    scheduled = OPTIMIZERS["gd"](lr=0.1)
-    slower = optimizers.Scheduled(inner=scheduled, schedule=optimizers.SCHEDULES["linear"]())
-    path = compute(network(optimizers=(slower,), flow=True, steps=20, every=20)).flow
-    reached = 0.1 * float(sum(slower.schedule.factors(20, None)))
-    torch.testing.assert_close(path.loss[-1], fine.loss[round(1000 * reached)], rtol=2e-3, atol=0)
 
 
 def test_a_slice_is_taken_at_the_step_asked_for():
