@@ -2,7 +2,8 @@
 
 const NARROW = 520; // pixels
 const DOUBLE = 300; // milliseconds between the clicks of a double click, as Plotly counts them
-const BELOW = 150; // pixels that a tall screen keeps for what stands below a figure
+const BELOW = 190; // pixels that a tall screen keeps for what stands below a figure, where it does not say
+const SQUARE = 0.8; // of its width: a figure that grows with the screen becomes no taller
 let loading = null;
 
 /** Plotly's script, loaded once a page from the app itself. */
@@ -39,7 +40,7 @@ function themed(layout, host) {
     out.margin = { ...layout.margin, l: (layout.margin?.l ?? 70) * 1.25, b: (layout.margin?.b ?? 50) * 1.25 };
     out.legend = { ...layout.legend, font: { size: 0.85 * size } };
     out.annotations = layout.annotations?.map((one) => ({ ...one, font: { ...one.font, size: (one.font?.size ?? 14) * type } }));
-  } else if (host.clientWidth > NARROW) out.height = Math.max(full, Math.min(1.8 * full, room - BELOW));
+  } else if (host.clientWidth > NARROW) out.height = Math.max(full, Math.min(SQUARE * host.clientWidth, room - (layout.meta?.below ?? BELOW)));
   for (const key of Object.keys(layout)) {
     if (!/^[xy]axis\d*$/.test(key)) continue;
     out[key] = { ...layout[key], gridcolor: grid, zerolinecolor: grid, linecolor: grid };

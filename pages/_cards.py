@@ -32,9 +32,7 @@ def rule_cards(
 
 def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: bool, removable: bool) -> Stepper:
     prefix = f"{view}.opt{slot}"
-    rule_column, more_column, *remove_column = st.columns(
-        [5, 1, 1] if removable else [6, 1], gap="small", vertical_alignment="center"
-    )
+    rule_column, more_column = st.columns([6, 1], gap="small", vertical_alignment="center")
     with rule_column:
         rule = rule_choice(prefix, before, f"Rule of run {slot}", hide_label=True)
     extended = any(visible(one) for one in settings(rule) if one != "lr")
@@ -49,8 +47,8 @@ def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: b
             extras = around(prefix, before)
     else:
         values, extras = unopened(before, rule)
-    for column in remove_column:
-        column.button(
+    if removable:
+        st.button(
             f"Remove run {slot}",
             icon=":material/close:",
             key=f"{prefix} remove",

@@ -54,7 +54,7 @@ def room(key: str, data: dict[str, str] | None, **callbacks: Any) -> None:
 
 
 def picture(key: str, data: dict[str, Any]) -> None:
-    """Buttons that save a figure, given as JSON with its size and name, as PNG or SVG."""
+    """Buttons that save a figure, given as JSON with its size and name, as PNG or SVG; where it grows, as a video too."""
     _picture(key=key, data=data)
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages import _components as components
 from ravine import Result, export, movie
+from ravine.player import plays
 
 
 def panel(result: Result) -> None:
@@ -20,7 +21,11 @@ def panel(result: Result) -> None:
     )
     width, height, points = export.PRESETS[preset]
     figure = export.paper(result.figure(), width, height, points)
-    components.picture(f"{key} picture", {"figure": figure.to_json(), "width": width, "height": height, "name": name})
+    curves = movie.moves(result.experiment) and not plays(result)  # a canvas records its own video
+    components.picture(
+        f"{key} picture",
+        {"figure": figure.to_json(), "width": width, "height": height, "name": name, "grows": curves},
+    )
     left, right = st.columns(2)
     files = [
         ("Web page", "html", "Opens without internet: play, zoom, rotate and hover."),
@@ -50,7 +55,9 @@ def panel(result: Result) -> None:
             on_click="ignore",
             key=f"{key} gif",
             width="stretch",
-            help="The runs as they grow. A video of paths records itself: press ● beside Play.",
+            help="Loss and sharpness as they grow; Video, above, has every panel."
+            if curves
+            else "The runs as they grow. A video of paths records itself: press ● beside Play.",
         )
     st.caption("Copy as Python:")
     st.code(export.script(result.experiment), language="python", wrap_lines=True)

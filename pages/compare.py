@@ -9,6 +9,7 @@ from pages import _components as components
 from pages import _services as services
 from pages._sharing import plain
 from ravine import Experiment, Result, export
+from ravine.differences import differences
 from ravine.frame import Frame
 from ravine.jobs import FAILED, Busy, Job
 
@@ -76,16 +77,14 @@ def _owner(side: str) -> str:
     return f"{services.visitor()} {side}"
 
 
-def differences(a: Experiment, b: Experiment) -> None:
+def different(a: Experiment, b: Experiment) -> None:
     """The values in which two links differ."""
-    one, other = ({"page": each.view} | each.to_query() for each in (a, b))
-    rows = [
-        (key, one.get(key, "–"), other.get(key, "–")) for key in dict(one | other) if one.get(key) != other.get(key)
-    ]
-    if not rows:
+    found = differences(a, b)
+    if not found:
         st.caption("Both sides say the same.")
         return
-    st.dataframe([{"value": key, "A": left, "B": right} for key, left, right in rows], hide_index=True, width="stretch")
+    rows = [{"setting": one.label, "A": one.a, "B": one.b, "in the link": one.key} for one in found]
+    st.dataframe(rows, hide_index=True, width="stretch")
 
 
 def polling(experiments: dict[str, Experiment]) -> bool:
@@ -136,4 +135,4 @@ def results() -> None:
 
 results()
 if len(experiments) == 2:
-    differences(experiments["a"], experiments["b"])
+    different(experiments["a"], experiments["b"])

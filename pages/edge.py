@@ -43,7 +43,9 @@ def draw(result: Result) -> list[Part]:
     # What is looked at stands beside the figure, where the eyes are after a click, and stays there while one scrolls.
     along, *beside = st.columns([3, 2] if asked.at >= 0 else [1], gap="medium")
     with along:
-        figure = looked.figure().update_layout(meta={"answer": f"{VIEW}-beside"})  # where a click is answered
+        # Where a click is answered, and how many pixels a tall screen keeps for what stands below.
+        room_below = {"below": 80} if beside and len(result.paths) == 1 else {}
+        figure = looked.figure().update_layout(meta={"answer": f"{VIEW}-beside"} | room_below)
         parts = [components.figure(f"{VIEW} figure", figure.to_json(), on_click_change=_clicked)]
     with beside[0].container(key=f"{VIEW} beside") if beside else st.container():
         parts += look(looked)

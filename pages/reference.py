@@ -27,10 +27,10 @@ def card(entry: Entry) -> None:
             st.caption(f"On a surface: {kind.on_points}")
     with facts:
         rows = "".join(
-            f"| {name.replace('_', ' ')} {f'${symbol}$' if symbol else ''} | {default} | {allowed} |\n"
-            for name, symbol, default, allowed in hyper_parameters(kind)
+            f"| {label} | `{name}` | {default} | {allowed} |\n"
+            for name, label, default, allowed in hyper_parameters(kind)
         )
-        st.markdown(f"| setting | default | range |\n|---|---|---|\n{rows}")
+        st.markdown(f"| setting | in Python | default | range |\n|---|---|---|---|\n{rows}")
         calls = [
             f"{number(count)} {what}{'' if count == 1 else 's'}"
             for count, what in zip(entry.spent[1:], ("gradient", "Hessian-vector product"), strict=True)

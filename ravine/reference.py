@@ -15,6 +15,7 @@ from landscapes.surfaces import Quadratic
 from optimizers import OPTIMIZERS, Optimizer, Oracle, Spent, run, tune
 from ravine.experiment import Experiment
 from ravine.picture import COLORS, number
+from ravine.words import spoken
 
 _STEPS = 60  # of a thumbnail's path
 _SIZE = 132  # of a thumbnail, in pixels
@@ -91,8 +92,8 @@ def interval(one: Setting) -> str:
 
 
 def hyper_parameters(kind: type[Optimizer]) -> list[tuple[str, str, str, str]]:
-    """Name, symbol, default and range of each hyper-parameter."""
-    return [(name, one.symbol, one.write(one.default), interval(one)) for name, one in settings(kind).items()]
+    """Name in Python, name on the screen, default and range of each hyper-parameter."""
+    return [(name, spoken(name, one), one.write(one.default), interval(one)) for name, one in settings(kind).items()]
 
 
 def _svg(path: Tensor, surface: Surface) -> str:

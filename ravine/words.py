@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from landscapes.setting import Choice, Setting
 
 _GREEK = {
@@ -31,8 +33,9 @@ def plain(symbol: str) -> str:
 
 def spoken(name: str, one: Setting) -> str:
     """How a setting is called on the screen: its label, or its name in words, and its symbol."""
-    words = one.label or name.replace("_", " ").capitalize()
-    return words if not one.symbol else plain(one.symbol) if one.symbol == name else f"{words} {plain(one.symbol)}"
+    words, symbol = one.label or name.replace("_", " ").capitalize(), plain(one.symbol)
+    spelled_out = not one.label and plain(re.sub(r"(\d+)$", r"_\1", name)) == symbol  # beta1 is β₁ in letters
+    return symbol if spelled_out else f"{words} {symbol}".rstrip()
 
 
 def chosen(one: Choice, choice: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import wrap
@@ -44,7 +45,7 @@ class _Style:
     def trace(self, name: str, *, legend: bool = False) -> dict[str, Any]:
         """What all its traces share; `meta` tells a click which run it hit."""
         shown = {"name": name, "showlegend": True} if legend or not self.label else {"name": f"{self.label}, {name}"}
-        hover = f"{self.label or name}<br>step %{{x}}: %{{y:.4g}}<extra></extra>"
+        hover = f"{', '.join(dict.fromkeys(one for one in (self.label, name) if one))}<br>step %{{x}}: %{{y:.4g}}<extra></extra>"
         group = {"legendgroup": self.label or name}
         return {"showlegend": False, "meta": self.index, "hovertemplate": hover} | group | shown
 
@@ -85,12 +86,13 @@ def edge(result: Result) -> go.Figure:
         _flow(figure, result, kinds)
     if len(runs) > 1:
         _keys(figure, panels, experiment.steps, followed=any(TOP in path.probes for path in result.paths))
-    _loss_axis(figure, result)
+    _loss_axis(figure, result, reach)
     ends(figure, 1, reach)
     for panel in panels:
         ends(figure, panel.row, None if panel.top is None else (0.0, panel.top, "higher"))
     for row, name in enumerate(others, start=2 + len(kinds)):
         _probe_axis(figure, row, name, result.paths, most)
+        _named(figure, row, name, next(run for run, path in runs if name in path.probes), alone=len(runs) == 1)
     for row, name in enumerate(kinds, start=2):
         title = {"sharpness": "sharpness λ"}.get(name) or _wrapped(PROBES[name].label)
         units = "<br>over threshold" if experiment.relative else ""
@@ -101,7 +103,7 @@ def edge(result: Result) -> go.Figure:
         named.add(trace.name)
     figure.update_yaxes(automargin=True, title_standoff=6)  # a title of two lines stays clear of the numbers
     figure.update_xaxes(range=[0, experiment.steps])
-    figure.update_xaxes(title_text="step", row=len(heights), col=1)
+    figure.update_xaxes(title_text="step", title_standoff=8, row=len(heights), col=1)
     if experiment.at >= 0:
         figure.add_vline(x=experiment.at, line={"dash": "dot", "width": 1.5, "color": _FLOW})
     return finished(figure, height=total + 100).update_layout(
@@ -109,12 +111,17 @@ def edge(result: Result) -> go.Figure:
     )  # a click anywhere hits the nearest line
 
 
-def _loss_axis(figure: go.Figure, result: Result) -> None:
-    positive = all(bool((path.loss[path.loss.isfinite()] > 0).all()) for path in result.paths)
-    batches = any(run.batch_size for run in result.experiment.runs)
+def _loss_axis(figure: go.Figure, result: Result, reach: tuple[float, float, str] | None) -> None:
+    losses = torch.cat([path.loss[path.loss.isfinite()].cpu().double() for path in result.paths])
+    positive = bool((losses > 0).all())
+    low, high = (
+        reach[:2] if reach is not None else (float(losses.min()), float(losses.max())) if len(losses) else (1, 1)
+    )
+    decades = math.log10(high / low) if positive else 0.0
     # A few marks: on a logarithmic axis Plotly would else write each of 2 to 9, one over the other.
-    title, kind = "loss of<br>the batch" if batches else "loss", "log" if positive else "linear"
-    figure.update_yaxes(title_text=title, type=kind, nticks=4, row=1, col=1)
+    marks = {"dtick": math.ceil(decades / 5)} if decades >= 2 else {"nticks": 4}
+    title = "loss of<br>the batch" if any(run.batch_size for run in result.experiment.runs) else "loss"
+    figure.update_yaxes(title_text=title, type="log" if positive else "linear", **marks, row=1, col=1)
 
 
 def _probe_axis(figure: go.Figure, row: int, name: str, paths: Sequence[Trajectory], most: float) -> None:
@@ -123,6 +130,19 @@ def _probe_axis(figure: go.Figure, row: int, name: str, paths: Sequence[Trajecto
     having = [path for path in paths if name in path.probes]
     values = torch.cat([_drawn(name, path) for path in having])
     ends(figure, row, around_zero(values, torch.cat([calm(path, most) for path in having])))
+
+
+def _named(figure: go.Figure, row: int, name: str, run: Run, *, alone: bool) -> None:
+    """What the entries of a vector are, above its panel: the legend is far away, and other panels have entries of these names."""
+    entries = PROBES[name]().entries(run.landscape)
+    if not entries or name == _DENSITY:
+        return
+    colored = (f'<span style="color:{COLORS[place % len(COLORS)]}">{one}</span>' for place, one in enumerate(entries))
+    told = ", ".join(colored) if alone else f"strong to faint: {', '.join(entries)}"
+    figure.add_annotation(
+        text=told, name=name, x=0, y=1, xref="x domain", yref="y domain", xanchor="left", yanchor="bottom",
+        showarrow=False, font={"size": 12}, row=row, col=1,
+    )  # fmt: skip
 
 
 def _drawn(name: str, path: Trajectory) -> Tensor:
@@ -279,30 +299,32 @@ def _cloud(figure: go.Figure, row: int, style: _Style, path: Trajectory) -> None
     shade = (1 + weights[seen].clamp_min(1e-6).log10() / 5).clamp(0.15, 1)  # full for all, faint below 1e-4 of it
     figure.add_scatter(
         x=steps.numpy(), y=nodes[seen].numpy(), mode="markers",
-        marker={"color": style.sharp, "size": 4, "opacity": shade.numpy()}, **style.trace("spectral density"), row=row, col=1,
+        marker={"color": style.sharp, "size": 4, "opacity": shade.numpy()}, **style.trace("spectral density") | {"showlegend": False}, row=row, col=1,
     )  # fmt: skip
 
 
 def _probe(figure: go.Figure, row: int, style: _Style, name: str, run: Run, path: Trajectory) -> None:
-    """One line, or one for each entry of a vector, fading; a cloud where the entries are nodes and their weights."""
+    """One line, or one for each entry of a vector; a cloud where the entries are nodes and their weights."""
     if name == _DENSITY:
         _cloud(figure, row, style, path)
         return
     columns = _drawn(name, path).numpy()
     entries = PROBES[name]().entries(run.landscape)
     seen = np.isfinite(columns).any(-1)
-    for place, column in enumerate(columns.T):
+    shades = _shades(style, columns.shape[1])
+    for place, (column, (color, opacity)) in enumerate(zip(columns.T, shades, strict=True)):
         part = entries[place] if entries else within(PROBES[name].label)
         figure.add_scatter(
-            x=path.step.numpy()[seen],
-            y=column[seen],
-            mode="lines",
-            line={"color": style.sharp, "width": 2},
-            opacity=max(0.25, 1 - 0.7 * place / len(columns.T)),
-            **style.trace(part),
-            row=row,
-            col=1,
-        )
+            x=path.step.numpy()[seen], y=column[seen], mode="lines", line={"color": color, "width": 2}, opacity=opacity,
+            **style.trace(part) | {"showlegend": False}, row=row, col=1,
+        )  # fmt: skip
+
+
+def _shades(style: _Style, count: int) -> list[tuple[str, float]]:
+    """Color and opacity of each entry of a vector: by color where a run is alone, else fading in the run's own."""
+    if style.label:
+        return [(style.sharp, max(0.25, 1 - 0.7 * place / count)) for place in range(count)]
+    return [(COLORS[place % len(COLORS)], 1.0) for place in range(count)]
 
 
 def _flow(figure: go.Figure, result: Result, kinds: list[str]) -> None:

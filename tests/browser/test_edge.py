@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from urllib.parse import parse_qs, urlsplit
 
 from tests.browser.screen import TRACES
@@ -9,6 +10,25 @@ from tests.browser.test_training import TINY, alert, button, finished
 
 SHORT = TINY.replace("steps=300", "steps=60").replace("20x20", "6")
 AXIS = "(row) => document.querySelector('.rv-figure').layout[row]?.title?.text"
+
+# How many pixels are not white, early and late in a video.
+INK = """async text => {
+  const video = document.createElement('video'), canvas = document.createElement('canvas');
+  const ready = new Promise(resolve => (video.onloadeddata = resolve));
+  const bytes = Uint8Array.from(atob(text), one => one.charCodeAt(0));
+  video.src = URL.createObjectURL(new Blob([bytes]));
+  await ready;
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const context = canvas.getContext('2d', { willReadFrequently: true }), counts = [];
+  for (const at of [0.5, 4.9]) {
+    const found = new Promise(resolve => (video.onseeked = resolve));
+    video.currentTime = at;
+    await found;
+    context.drawImage(video, 0, 0);
+    counts.push(context.getImageData(0, 0, canvas.width, canvas.height).data.filter((one, k) => k % 4 === 2 && one < 200).length);
+  }
+  return counts;
+}"""
 
 
 def run(screen):
@@ -90,6 +110,14 @@ def test_a_setting_to_compare_is_chosen_and_the_spectrum_at_a_step(visit):
     screen.wait_query(aspect="spectrum", at="30")
     screen.keyed("edge-cut").locator(".rv-figure .legendtext").filter(has_text="density").wait_for()
     screen.keyed("edge-beside").get_by_text("At step 30,").wait_for()
+    # The button that removes a rule takes no room from its name, and none from the page.
+    role = screen.page.get_by_role
+    screen.reveal(role("button", name="Add a run"), role("button", name="Remove run 2"))
+    name = screen.keyed("edge-opt1", "input")
+    assert name.input_value() == "Gradient descent"
+    assert name.evaluate("e => e.scrollWidth <= e.clientWidth")
+    sidebar = screen.page.locator("[data-testid=stSidebarContent]")
+    assert sidebar.evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
 def test_on_a_phone_and_on_a_projector(visit):
@@ -130,3 +158,11 @@ def test_minibatches_and_another_probe(visit):
     assert traces["distance from the start"]["y"][-1] > 0
     assert "batch sharpness" in traces
     assert screen.page.evaluate(AXIS, "yaxis") == "loss of<br>the batch"
+    # The curves as a video: later pictures hold more ink.
+    screen.reveal(button(screen, "Export"), screen.page.get_by_role("button", name="Video"))
+    with screen.page.expect_download() as download:
+        screen.page.get_by_role("button", name="Video").click()
+    assert download.value.suggested_filename in ("ravine-edge.webm", "ravine-edge.mp4")
+    with open(download.value.path(), "rb") as file:
+        begun, ended = screen.page.evaluate(INK, base64.b64encode(file.read()).decode())
+    assert 0 < begun < ended

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from landscapes import LANDSCAPES, MLP, Formula
-from optimizers import OPTIMIZERS, SCHEDULES, Scheduled
+from optimizers import OPTIMIZERS, PROBES, SCHEDULES, Scheduled
 from ravine import Experiment, compute, computing
 from ravine.axis import Axis
 from ravine.experiment import MODES, OUTCOMES, VIEWS
@@ -194,7 +194,7 @@ def test_a_run_that_diverges_presses_no_panel_flat():
         low, high = panels[name].range
         assert low <= 0 <= float(own.max()) <= high < 10 * float(own.max()) < float(all_runs[all_runs.isfinite()].max())
     cut_off = [axis for axis in figure.select_yaxes() if axis.range is not None]
-    notes = [one.text for one in figure.layout.annotations]
+    notes = [one.text for one in figure.layout.annotations if one.name != "layer_norms"]
     assert len(notes) == len(cut_off)
     assert all(note.endswith("values are cut off; a double click shows them") for note in notes)
 
@@ -251,6 +251,20 @@ def test_a_chosen_probe_has_a_panel_and_the_eigenvalues_lie_under_the_sharpness(
     relative = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, relative=True)).figure()
     (second,) = [one for one in relative.data if one.name == "λ₂"]
     np.testing.assert_allclose(second.y, drawn["λ₂"].y * 0.1 / 2)
+
+
+def test_entries_of_a_vector_are_named_above_their_panel():
+    (told,) = compute(network(probes=("layer_norms",), steps=2)).figure().layout.annotations
+    names = PROBES["layer_norms"]().entries(TINY)
+    assert told.text == ", ".join(
+        f'<span style="color:{color}">{one}</span>' for one, color in zip(names, COLORS, strict=False)
+    )
+    several = compute(network(probes=("layer_norms",), steps=2, vary="seed", across="0,1")).figure()
+    (told,) = several.layout.annotations
+    assert told.text == f"strong to faint: {', '.join(names)}"
+    drawn = [one for one in several.data if one.meta == 1 and one.name.rpartition(", ")[2] in names]
+    assert [one.hovertemplate.partition("<br>")[0] for one in drawn] == [f"Seed of the run = 1, {one}" for one in names]
+    assert not any(one.showlegend for one in drawn)
 
 
 def test_the_spectral_density_is_a_cloud_of_its_nodes():

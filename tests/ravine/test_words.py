@@ -3,7 +3,7 @@
 import pytest
 
 from landscapes import LANDSCAPES, settings
-from landscapes.setting import Choice
+from landscapes.setting import Choice, Number
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS
 from ravine import Experiment
 from ravine.words import chosen, plain, spoken, within
@@ -15,6 +15,13 @@ KINDS = [kind for registry in (LANDSCAPES, OPTIMIZERS, SCHEDULES, WRAPPERS) for 
 def test_every_setting_is_spoken_without_markup(kind):
     for name, one in settings(kind).items():
         assert not set(spoken(name, one)) & set("\\{}_^$"), name
+
+
+def test_a_symbol_is_not_said_twice():
+    assert spoken("beta1", Number(0.9, symbol=r"\beta_1")) == "β₁"
+    assert spoken("rho", Number(0.9, symbol=r"\rho")) == "ρ"
+    assert spoken("momentum", Number(0.9, symbol=r"\mu")) == "Momentum μ"
+    assert spoken("weight_decay", Number(0.0)) == "Weight decay"
 
 
 def test_symbols_in_unicode():
