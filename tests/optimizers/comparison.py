@@ -11,7 +11,7 @@ import torch
 
 from landscapes import LANDSCAPES, Landscape, Layout
 
-STEPS = 50  # the longest memory of a setting compared, a warm-up, is 30 steps
+STEPS = 100  # as the Reference page and the README say
 _NOISE = torch.Generator().manual_seed(7)
 INPUTS, TARGETS = (torch.randn(9, width, generator=_NOISE, dtype=torch.float64) for width in (4, 3))
 _LINEAR = Layout.of([("W", (3, 4)), ("b", (3,))])
