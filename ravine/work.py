@@ -7,7 +7,7 @@ counts as it usually does, the second as if every grid point were computed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from landscapes import QUANTITIES, Landscape
@@ -33,13 +33,14 @@ class Work:
     steps: int
     measurements: int = 0
     points: int = 0
+    curve: int = 0
 
     @property
     def total(self) -> int:
-        return self.steps + self.measurements + self.points
+        return self.steps + self.measurements + self.points + self.curve
 
     def times(self, count: int) -> Work:
-        return Work(count * self.steps, count * self.measurements, count * self.points)
+        return Work(*(count * part for part in astuple(self)))
 
     def less(self, landscape: Landscape, batch_size: int) -> str:
         """What to reduce: first what takes most."""
@@ -47,6 +48,7 @@ class Work:
             "fewer steps": self.steps,
             "fewer measurements of the sharpness": self.measurements,
             "fewer grid points": self.points,
+            "fewer steps of the curve": self.curve,
         }
         named = [name for name, part in sorted(advice.items(), key=lambda one: -one[1]) if part > self.total / 10]
         if landscape.samples is not None and not (batch_size and self.steps > self.total / 2):
@@ -67,7 +69,7 @@ def of_run(landscape: Landscape, steps: int, batch_size: int, measure: bool) -> 
 
 def of_runs(experiment: Experiment) -> Work:
     """The work of all runs, of networks, and of the picture that a slice draws where they end."""
-    steps = looks = points = 0
+    steps = looks = points = curve = 0
     trainings = 1 + experiment.others if experiment.view == "slice" and experiment.plane == "solutions" else 1
     for run in experiment.runs:
         each = run.landscape.multiplications
@@ -75,7 +77,8 @@ def of_runs(experiment: Experiment) -> Work:
         looks += trainings * _measured(experiment) * each
     if experiment.view == "slice":
         points = _picture(experiment) * experiment.landscape.multiplications
-    return Work(steps, looks, points)
+        curve = experiment.curve * PLACES * _GRADIENT * experiment.landscape.multiplications
+    return Work(steps, looks, points, curve)
 
 
 def _measured(experiment: Experiment) -> int:
@@ -86,8 +89,8 @@ def _measured(experiment: Experiment) -> int:
 
 
 def _picture(experiment: Experiment) -> int:
-    """Evaluations of the loss for a slice, every grid point computed, and for the curve that is trained on it."""
+    """Evaluations of the loss for a slice, every grid point computed."""
     planes = 1 if experiment.beside == "nothing" else _BESIDE
     if QUANTITIES[experiment.quantity].costly:
         return planes * min(experiment.points, COARSE) ** 2 * _ALONE
-    return planes * experiment.points**2 + PLACES * experiment.curve * _GRADIENT
+    return planes * experiment.points**2

@@ -94,5 +94,5 @@ def test_only_a_plane_through_solutions_has_a_curve():
     other = dataclasses.replace(PAIR, plane="random")
     assert other.curve == 0
     assert Experiment.from_url(PAIR.to_url())[0] == PAIR
-    with pytest.raises(ValueError, match="Choose fewer steps"):
-        dataclasses.replace(PAIR, landscape=MLP(hidden=(512, 512, 512)), curve=2000, points=5, steps=5)
+    with pytest.raises(ValueError, match="Choose fewer steps of the curve, fewer samples than 1,797"):
+        dataclasses.replace(PAIR, landscape=MLP(hidden=(1024,) * 3), curve=2000, points=5, steps=5)
