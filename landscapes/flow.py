@@ -6,6 +6,9 @@ an exponential Rosenbrock method of order four with a step size of its own for e
 corrects for what the gradient has beyond it. So no curvature makes it unstable, saddles of a quadratic cost no more than
 minima do, and near a minimum the steps grow until one takes the flow there. The Hessian is symmetric, so that the matrix
 functions are functions of its eigenvalues.
+
+Where the loss is smooth in pieces alone, as that of a ReLU network, the flow may slide along a crease between two of them, to and
+fro across it in steps as short as the tolerance: most such runs are not at rest in time unless it is loose.
 """
 
 from __future__ import annotations

@@ -205,6 +205,15 @@ def test_without_hidden_layers_independent_samples_can_always_be_told_apart():
     assert not MLP(hidden=(), subset=200).flow_escapes()
 
 
+def test_steps_across_creases_keep_to_the_tolerance():
+    """Of a ReLU network, against an integrator of SciPy at a tolerance so tight that it finds each crossing."""
+    land = MLP(data="teacher_student", objective="squared", hidden=(4,), subset=8, activation="relu")
+    start = land.start()[0]
+    path = solve_ivp(lambda _, w: -land.grad(torch.from_numpy(w)).numpy(), (0, 20), start.numpy(), rtol=1e-7, atol=1e-9)
+    expected = flow_end(land, torch.from_numpy(path.y[:, -1])).sharpness
+    torch.testing.assert_close(flow_end(land, start).sharpness, expected, rtol=CLAIM, atol=0)
+
+
 def test_saddles_are_no_end():
     valley = LANDSCAPES["stability_valley"]()
     starts = torch.tensor([[1.0, -1.0], [1.0, -0.9]], dtype=F64)  # the first flows into the saddle at zero
