@@ -230,7 +230,10 @@ class View {
     const main = wide ? width - side - 24 : width;
     // What the page needs above and below the picture, so that picture, playback and curves fit one screen.
     const room = window.innerHeight - (wide ? 200 : pair ? 350 : 260);
-    this.resize(this.map, main, Math.round(Math.max(340, Math.min((main > 1000 ? 0.8 : 0.72) * main, room))));
+    const scrolled = this.root.getRootNode().host?.closest('[data-testid=stMain]')?.scrollTop ?? window.scrollY;
+    // A tall screen is filled from where the picture begins to where playback and export end.
+    const tall = Math.max(700, window.innerHeight - this.root.getBoundingClientRect().top - scrolled - 210);
+    this.resize(this.map, main, Math.round(clamp(Math.min((main > 1000 ? 0.8 : 0.72) * main, room), 340, tall)));
     this.resize(this.loss, wide ? side : pair ? Math.round(0.54 * (width - 24)) : width, wide ? 250 : 200);
     return true;
   }
