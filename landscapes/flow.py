@@ -98,9 +98,8 @@ def flow_end(landscape: Landscape, params: Tensor, *, tol: float = 1e-5, most: i
         )
         point, took, step, tried = _stepped(landscape, point, local, step.where(step > 0, unit), tol)
         time, steps[rows] = time + took, steps[rows] + tried
-        quick = (step <= (1 + landscape.dim / 12) * unit).nonzero()[
-            :, 0
-        ]  # explicit steps go farther for what they cost
+        short = (step <= (1 + landscape.dim / 12) * unit) & ((took == 0) | (step <= 3 * took))
+        quick = short.nonzero()[:, 0]  # steps that grow no more: explicit ones go farther for what they cost
         if len(quick):
             begin = stride[quick].where(stride[quick] > 0, torch.minimum(step, unit)[quick])
             point[quick], took, stride[quick] = explicit(landscape, point[quick], begin, tol, sprint)
