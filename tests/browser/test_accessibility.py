@@ -42,7 +42,7 @@ def violations(screen, *rules):
 
 @pytest.mark.parametrize("view", PAGES)
 def test_no_serious_violation(visit, view):
-    screen = visit(PAGES[view])  # light, unless asked for dark
+    screen = visit(PAGES[view], color_scheme="light")
     if view != "descend":
         screen.page.locator("[data-testid=stMain]").get_by_role("button", name="Done").first.wait_for()
         screen.ready()
@@ -61,7 +61,7 @@ def test_no_serious_violation(visit, view):
 
 def test_no_serious_violation_in_what_opens_over_a_page(visit):
     """The panels in both themes by turns."""
-    screen = visit("/?opt1=gd&opt1.lr=0.001&steps=20")
+    screen = visit("/?opt1=gd&opt1.lr=0.001&steps=20", color_scheme="light")
     page = screen.page
     screen.reveal(page.get_by_role("button", name="Export"), page.get_by_role("button", name="PNG", exact=True))
     screen.wait(_QUIET)
