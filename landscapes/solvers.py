@@ -15,7 +15,7 @@ _START_NOISE = 0.02  # keeps a warm start from settling on the second eigenvecto
 
 
 class Eigenpairs(NamedTuple):
-    """The k largest eigenvalues, in falling order. Runs at non-finite parameters or with a non-finite Hessian hold NaN."""
+    """The k largest eigenvalues, in falling order. Runs at non-finite parameters, or whose Hessian is not finite, or not its square, hold NaN."""
 
     values: Tensor  # (..., k)
     vectors: Tensor  # (..., k, dim), of unit length
@@ -40,7 +40,7 @@ def matrix(operator: Operator, like: Tensor) -> Tensor:
 def dense(operator: Operator, flat: Tensor, k: int) -> Eigenpairs:
     dim = flat.shape[-1]
     hessian = matrix(operator, flat)  # (runs, dim, dim)
-    finite = torch.isfinite(hessian).all(-1).all(-1)[:, None, None]
+    finite = ~_beyond(hessian.flatten(1))[:, None, None]
     values, vectors = torch.linalg.eigh(torch.where(finite, (hessian + hessian.mT) / 2, 0))
     values, vectors = values.flip(-1)[:, :k], vectors.flip(-1)[:, :, :k]
     residuals = (hessian @ vectors - vectors * values[:, None]).norm(dim=1)
@@ -80,7 +80,7 @@ def lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -
     while True:
         m = coefficients.shape[-1] + 1
         image = operator(held[:, m - 1])
-        broken = broken | ~torch.isfinite(image).all(-1)
+        broken = broken | _beyond(image)
         image = torch.where(broken[:, None], 0, image)
         span = held[:, :filled]  # (runs, at most m + band - 1, dim)
         image, column = orthogonal(image, span)
@@ -136,7 +136,7 @@ def nearby(operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int
     broken = ~torch.isfinite(like).all(-1)
     while True:
         image = operator(_mixed(chosen[:, :, -1:], frame)[:, 0])
-        broken = broken | ~torch.isfinite(image).all(-1)
+        broken = broken | _beyond(image)
         images = torch.cat([images, torch.where(broken[:, None], 0, image)[:, None]], 1)
         seen = frame @ images.mT  # (runs, n, m): the images in the frame
         m = chosen.shape[-1]
@@ -169,7 +169,8 @@ def nearby(operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int
                 step = torch.where(spent[:, :, None], fresh, step)
             step = orthogonal(step[:, 0] / step[:, 0].norm(dim=-1, keepdim=True), frame)[0]
             frame = torch.cat([frame, (step / step.norm(dim=-1, keepdim=True))[:, None]], 1)
-            ahead = torch.cat([ahead, (size / torch.maximum(height, 1e-3 * scale) + epsilon)[:, None]], 1)
+            steep = size / torch.maximum(height, 1e-3 * scale)
+            ahead = torch.cat([ahead, steep.clamp(epsilon, 1 / epsilon)[:, None]], 1)  # the height may be zero
             known, chosen = functional.pad(known, (0, 1)), functional.pad(chosen, (0, 0, 0, 1))
         if m <= k:  # one vector more is looked at than was asked for, lest another has overtaken
             second = torch.zeros_like(ahead)
@@ -217,6 +218,11 @@ def _corrected(known: Tensor, chosen: Tensor, seen: Tensor) -> Tensor:
     own = chosen.mT @ off
     model = torch.diag_embed(known) + model + model.mT - chosen @ (own + own.mT) @ chosen.mT / 2
     return (model + model.mT) / 2
+
+
+def _beyond(image: Tensor) -> Tensor:
+    """Is an image (runs, dim) not finite, or so large that squares of sums of a thousand such are not?"""
+    return ~torch.isfinite((1e3 * image).square().sum(-1))
 
 
 def _most(k: int) -> int:

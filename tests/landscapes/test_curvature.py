@@ -277,6 +277,34 @@ def test_a_diverged_run_gives_nan_and_disturbs_no_other(land, bad, k):
     torch.testing.assert_close(pairs.values[[0, 2]], expected.values, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(("dtype", "huge"), [(torch.float32, 1e30), (torch.float64, 1e200)], ids=str)
+@pytest.mark.parametrize("path", ["dense", "Lanczos", "nearby"])
+def test_a_curvature_near_the_end_of_the_number_range_gives_nan_and_disturbs_no_other(path, dtype, huge):
+    dim = 4 if path == "dense" else 40
+    spectrum = torch.linspace(1, 3, dim, dtype=dtype)
+    like = torch.zeros(3, dim, dtype=dtype)
+    scale = torch.tensor([1.0, 2.0, 1.0], dtype=dtype)[:, None]
+    start = eigenpairs(lambda v: scale * spectrum * v, like) if path == "nearby" else None
+    grown = torch.tensor([1.0, huge, 1.0], dtype=dtype)[:, None]
+    found = eigenpairs(lambda v: grown * spectrum * v, like, 2, start=start)
+    assert found.values.isnan().all(-1).tolist() == [False, True, False]
+    torch.testing.assert_close(found.values[::2], spectrum[-2:].flip(0).expand(2, 2), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_start_along_which_the_curvature_vanishes_is_left_for_one_where_it_does_not(dtype):
+    """As between opposite eigenvalues: the Rayleigh quotient of the old vector is zero, and its image is not."""
+    like = torch.zeros(40, dtype=dtype)
+    nothing = torch.zeros(1, dtype=dtype)
+    old = Eigenpairs(nothing + 1, torch.eye(40, dtype=dtype)[:1], nothing, nothing == 0, 1)
+    swapped = torch.tensor(
+        [1, 0, *range(2, 40)]
+    )  # of the first two entries: eigenvalues 1 and -1, with (1, 1) and (1, -1)
+    keep = torch.tensor([1.0, 1.0] + [0.0] * 38, dtype=dtype)
+    found = eigenpairs(lambda v: keep * v[..., swapped], like, start=old)
+    torch.testing.assert_close(found.values, torch.ones(1, dtype=dtype), rtol=1e-5, atol=0)
+
+
 def test_a_hessian_that_is_no_number_gives_nan_on_both_paths():
     for dim in (4, 40):
         land = diagonal([torch.inf] + [1.0] * (dim - 1))
