@@ -1,10 +1,11 @@
-"""Tests of the pages watch computations that last milliseconds: every report is made. Packages are looked at once."""
+"""Each test of a page has a store and a queue of its own, and sees every report of computations that last milliseconds."""
 
 import functools
 
 import pytest
 from streamlit.components.v2 import manifest_scanner
 
+from pages import _services as services
 from ravine import engine
 
 
@@ -20,3 +21,15 @@ def _packages_looked_at_once():
         scan = functools.cache(manifest_scanner.scan_component_manifests)
         patched.setattr(manifest_scanner, "scan_component_manifests", scan)
         yield
+
+
+@pytest.fixture(autouse=True)
+def fresh_services(tmp_path, monkeypatch):
+    """Every test has a store and a queue of its own."""
+    monkeypatch.setenv("RAVINE_CACHE", str(tmp_path))
+    store, jobs = services.store, services.jobs
+    store.cache_clear()
+    jobs.cache_clear()
+    yield
+    store.cache_clear()
+    jobs.cache_clear()
