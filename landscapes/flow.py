@@ -123,7 +123,7 @@ def _stepped(
             break
         at, h = point[open_], step[open_]
         move, error = _move(landscape, at, _Local(*(one[open_] for one in local)), h)
-        taken, factor = judged(at, at + move, error, tol, 4)
+        taken, factor = judged(at, at + move, error, tol)
         point[open_] = (at + move).where(taken[:, None], at)
         took[open_], step[open_] = h.where(taken, 0.0), h * factor
         tried[open_] += 1

@@ -35,11 +35,10 @@ def _said(experiment: Experiment) -> dict[str, tuple[str, str]]:
     """Key of the link -> what it is called, and its value as people read it."""
     said = {"page": ("Page", experiment.view)}
     parts = _parts(experiment)
-    called = {key: text for key, (_, text) in parts.items()}
     for key, text in experiment.to_query().items():
         owner, _, name = key.rpartition(".")
-        if key in called:
-            said[key] = _PARTS[name.rstrip("0123456789")] + _of(experiment, key), called[key]
+        if key in parts:
+            said[key] = _PARTS[name.rstrip("0123456789")] + _of(experiment, key), parts[key][1]
         elif owner in parts or not owner:
             declared = parts[owner][0] if owner else experiment
             one = settings(declared).get(name)

@@ -114,9 +114,8 @@ def telling(found: dict[str, Gauge]) -> Gauge | None:
 def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
     """One run in words."""
     gauge = telling(gauges(experiment, run, path))
-    unknown = (
-        "" if gauge is None or len(gauge.value) else gauge.name
-    )  # of which the sentence itself says what is missing
+    # Of what was never found the sentence itself says what is missing.
+    unknown = "" if gauge is None or len(gauge.value) else gauge.name
     return f"{_told(experiment, run, path)}{_left_out(experiment, [path], besides=unknown)}"
 
 

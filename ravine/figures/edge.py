@@ -17,7 +17,7 @@ from torch import Tensor
 from optimizers import PROBES, Trajectory
 from optimizers.probes import SpectralDensity
 from ravine.figures.parts import finished
-from ravine.figures.ranges import above, around_zero, calm, ends, loss_ends, most_loss
+from ravine.figures.ranges import above, around_zero, calm, ends, loss_ends, losses, most_loss
 from ravine.overlay import Run
 from ravine.picture import COLORS, number, run_colors
 from ravine.stability import GAUGED, TOP, Gauge, gauges
@@ -112,12 +112,12 @@ def edge(result: Result) -> go.Figure:
 
 
 def _loss_axis(figure: go.Figure, result: Result, reach: tuple[float, float, str] | None) -> None:
-    losses = torch.cat([path.loss[path.loss.isfinite()].cpu().double() for path in result.paths])
-    positive = bool((losses > 0).all())
-    low, high = (
-        reach[:2] if reach is not None else (float(losses.min()), float(losses.max())) if len(losses) else (1, 1)
-    )
-    decades = math.log10(high / low) if positive else 0.0
+    found = losses(result.paths)
+    positive = bool((found > 0).all())
+    decades = 0.0
+    if positive and len(found):
+        low, high = (float(found.min()), float(found.max())) if reach is None else reach[:2]
+        decades = math.log10(high / low)
     # A few marks: on a logarithmic axis Plotly would else write each of 2 to 9, one over the other.
     marks = {"dtick": math.ceil(decades / 5)} if decades >= 2 else {"nticks": 4}
     title = "loss of<br>the batch" if any(run.batch_size for run in result.experiment.runs) else "loss"

@@ -20,20 +20,21 @@ _ROOM = 1.1  # of what is seen, so that lines stay clear of the panel's edge
 
 def most_loss(paths: Sequence[Trajectory]) -> float:
     """The loss above which a run counts as blown up; infinite where losses fall below zero and so have no scale."""
-    losses = _losses(paths)
-    bounded = len(losses) > 0 and float(losses.min()) >= 0
+    found = losses(paths)
+    bounded = len(found) > 0 and float(found.min()) >= 0
     return _BLOWN * max(float(path.loss[0]) for path in paths) if bounded else math.inf
 
 
 def loss_ends(paths: Sequence[Trajectory], most: float) -> tuple[float, float, str] | None:
     """Ends of the axis of the loss, logarithmic where all are positive, and what lies beyond; None where nearly all fits."""
-    losses = _losses(paths)
-    if bool((losses > 0).all()):
-        return (0.8 * float(losses.min()), most, "higher") if bool((losses > most).any()) else None
-    return around_zero(losses, losses <= most)
+    found = losses(paths)
+    if bool((found > 0).all()):
+        return (0.8 * float(found.min()), most, "higher") if bool((found > most).any()) else None
+    return around_zero(found, found <= most)
 
 
-def _losses(paths: Sequence[Trajectory]) -> Tensor:
+def losses(paths: Sequence[Trajectory]) -> Tensor:
+    """The finite losses of all runs (k,)."""
     return torch.cat([path.loss[path.loss.isfinite()].cpu().double() for path in paths])
 
 

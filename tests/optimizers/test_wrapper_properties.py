@@ -1,15 +1,13 @@
 """What holds for every wrapper, around rules of every sort."""
 
-import itertools
-
 import pytest
 import torch
 from torch.utils._pytree import tree_leaves, tree_map
 
 from landscapes import LANDSCAPES, MLP, settings
 from landscapes.setting import Choice, Number
-from optimizers import OPTIMIZERS, WRAPPERS, Oracle, Spent, iterate, run
-from tests.optimizers.test_properties import Counted, NoLooking, other, same, walk
+from optimizers import OPTIMIZERS, WRAPPERS, Oracle, Spent, run
+from tests.optimizers.test_properties import Counted, NoLooking, assert_keeps_dtype, other, same, two_values, walk
 
 QUADRATIC = LANDSCAPES["quadratic"](kappa=10.0, angle=0.4)
 ROSENBROCK = LANDSCAPES["rosenbrock"]()
@@ -110,17 +108,9 @@ def test_a_tensor_that_does_not_fit_is_named():
 @every_pair
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_wrapped_run_keeps_its_dtype(kind, rule, dtype):
-    values = {
-        name: torch.tensor([[one.default], [other(one)]], dtype=torch.float64)
-        for name, one in settings(kind).items()
-        if isinstance(one, Number)
-    }
     rate = torch.tensor([[1e-3], [1e-2]], dtype=torch.float64)
-    for wrapped in [*variants(kind, rule(lr=1e-3)), kind(rule(lr=rate), **values)]:
-        start = QUADRATIC.start(2, dtype=dtype)
-        *_, now = itertools.islice(iterate(QUADRATIC, [wrapped], start), 4)
-        tensors = [now.params, now.loss, now.grad, *tree_leaves(now.states)]
-        assert {x.dtype for x in tensors if isinstance(x, torch.Tensor)} == {dtype}
+    for wrapped in [*variants(kind, rule(lr=1e-3)), kind(rule(lr=rate), **two_values(kind))]:
+        assert_keeps_dtype(wrapped, dtype)
 
 
 @every_pair

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from landscapes import LANDSCAPES, MLP, Formula
+from landscapes import LANDSCAPES, Formula
 from optimizers import OPTIMIZERS, PROBES, SCHEDULES, Scheduled
 from ravine import Experiment, compute, computing
 from ravine.axis import Axis
@@ -16,14 +16,8 @@ from ravine.figures.parts import scaled
 from ravine.figures.ranges import around_zero
 from ravine.picture import COLORS, colors_of, surface_grid
 from ravine.stability import until_the_end
-
-TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
-
-
-def paths(**changes):
-    rules = (OPTIMIZERS["gd"](lr=1e-3), OPTIMIZERS["adam"](lr=0.1), OPTIMIZERS["heavy_ball"](lr=10.0))
-    values = {"landscape": LANDSCAPES["rosenbrock"](), "optimizers": rules, "start": (0.5, -0.25), "steps": 30}
-    return Experiment(**(values | changes))
+from tests.ravine import examples
+from tests.ravine.examples import TINY, paths
 
 
 def network(view="edge", **changes):
@@ -36,9 +30,8 @@ def traces(figure, kind):
 
 
 def table(**changes):
-    values = {"view": "sweep", "optimizers": (OPTIMIZERS["heavy_ball"](lr=1e-3),), "steps": 30, "measure": True}
     axes = {"over_x": Axis("lr", 1e-4, 1.0, 9, log=True), "over_y": Axis("momentum", 0.0, 0.9, 4)}
-    return paths(**(values | axes | changes))
+    return examples.table(**(axes | changes))
 
 
 EXAMPLES = {
