@@ -24,7 +24,11 @@ INK = """async text => {
     const found = new Promise(resolve => (video.onseeked = resolve));
     video.currentTime = at;
     await found;
-    context.drawImage(video, 0, 0);
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    do {  // a picture may come later than the word that it was sought
+      await new Promise(requestAnimationFrame);
+      context.drawImage(video, 0, 0);
+    } while (!context.getImageData(0, 0, 1, 1).data[3]);
     counts.push(context.getImageData(0, 0, canvas.width, canvas.height).data.filter((one, k) => k % 4 === 2 && one < 200).length);
   }
   return counts;
