@@ -149,11 +149,8 @@ def test_minibatches_and_another_probe(visit):
     screen.fill("edge-batch_size", "5")
     screen.wait_query(batch_size="5")
     unfold(screen, "Measure")
-    box = screen.keyed("edge-probes", "input")
-    box.focus()
-    box.press_sequentially("Distance from the start")
-    box.press("Enter")
-    box.press("Escape")  # an open menu hides the page from screen readers
+    screen.choose("edge-probes", "Distance from the start")
+    screen.keyed("edge-probes", "input").press("Escape")  # an open menu hides the page from screen readers
     screen.wait_query(probes="distance")
     run(screen)
     screen.wait(f"() => 'distance from the start' in ({TRACES})(document.querySelector('.rv-figure'))")
