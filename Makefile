@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 
-.PHONY: run test lint browser benchmarks clean
+.PHONY: run test prove lint browser benchmarks clean
 
 run: $(VENV)/installed
 	$(BIN)/ravine app --port $(PORT)
 
 test: $(VENV)/installed-dev lint browser
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder # the slow files of the browser come first
+
+prove: $(VENV)/installed-dev # the whole of each product of cases of which `make test` runs a sample
+	$(BIN)/python -m pytest -n auto -m "prove or sampled"
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
