@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscapes import derivatives
+from landscapes import derivatives, selfcheck
 from landscapes.batches import Batch, Tree, leaves, mapped
 from landscapes.landscape import Layout
 
@@ -281,37 +281,21 @@ class Model:
             )
 
     def _examine_curvature(self, piece: Batch) -> None:
-        """Are second derivatives there, and right? A backward pass written by hand may drop them without a word."""
+        """Finds the way to second derivatives that is right, see `selfcheck`."""
         point = self.initial if self._narrow else self.initial.double()
         piece = piece.mapped(lambda leaf: _cast(leaf, point.dtype))
-        failure: Exception | None = None
-        for self._math_attention in (
-            False,
-            True,
-        ):  # torch's fused attention has no second derivative, its plain one has
-            try:
-                product = derivatives.hessian_operator(lambda at: self.loss(at, piece), point)
-                if any(self._agrees(product, point, piece, seed) for seed in range(3)):  # a kink may spoil one of them
-                    return
-                raise RuntimeError("its second derivatives are not those of its gradient")
-            except Exception as caught:
-                failure = failure or caught
+        doubts = []
+        # Torch's fused attention has no second derivative, its plain one has.
+        for self._math_attention in (False, True):
+            doubt = selfcheck.doubt(lambda at: self.loss(at, piece), point)
+            if doubt is None:
+                return
+            doubts.append(doubt)
         self._math_attention, self.differences = False, True
         self._say(
             "Hessian-vector products are central differences of gradients, because the module cannot be differentiated twice",
-            failure,
+            doubts[0],
         )
-
-    def _agrees(self, product: Callable[[Tensor], Tensor], point: Tensor, piece: Batch, seed: int) -> bool:
-        generator = torch.Generator().manual_seed(seed)
-        vector = torch.randn(point.shape, generator=generator, dtype=torch.float64).to(point)
-
-        def grad(at: Tensor) -> Tensor:
-            return derivatives.value_and_grad(lambda w: self.loss(w, piece), at)[1]
-
-        expected = derivatives.hessian_by_differences(grad, point)(vector)
-        slack = 0.02 * expected.norm() + torch.finfo(point.dtype).eps ** 0.5 * grad(point).norm()
-        return bool((product(vector) - expected).norm() <= slack)
 
     def _say(self, sentence: str, failure: Exception | None = None) -> None:
         self.notes.append(f"{sentence}." if failure is None else f"{sentence}: {line(failure)}")
