@@ -95,7 +95,8 @@ def _looked(look: Callable[[Result, int, int], Look], result: Result, run: int, 
     """What is seen at a step, kept for whoever looks again at the same numbers."""
     known = _looks(look)
     step = int(result.paths[run].params_step[result.paths[run].kept(step)])
-    key = (result.experiment.key, result.done, run, step)  # a partial result has not kept all iterates yet
+    # The numbers are a part of the key: a visitor's file may hold others under the same experiment.
+    key = (result.experiment.key, result.digest, run, step)
     if key not in known:
         known[key] = look(result, run, step)
         while len(known) > 64:
@@ -104,7 +105,7 @@ def _looked(look: Callable[[Result, int, int], Look], result: Result, run: int, 
 
 
 @cache
-def _looks(look: Callable[[Result, int, int], Any]) -> OrderedDict[tuple[str, int, int, int], Any]:
+def _looks(look: Callable[[Result, int, int], Any]) -> OrderedDict[tuple[str, str, int, int], Any]:
     return OrderedDict()
 
 

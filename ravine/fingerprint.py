@@ -16,6 +16,19 @@ _SAMPLES = 6  # numbers carried along, to measure by how much two machines diffe
 _TEXT = re.compile(r"[0-9a-f]{16}(~-?[0-9.e+-]{1,24}){0,6}")
 
 
+def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of every bit of named arrays, in hexadecimal, whatever their order; every NaN counts as the same, and so does
+    every byte order."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        if array.dtype.kind == "f":
+            array = np.where(np.isnan(array), np.array(math.nan, array.dtype), array)
+        array = array.astype(array.dtype.newbyteorder("<"))
+        found.update(f"{name} {array.dtype.str} {array.shape} ".encode() + array.tobytes())
+    return found.hexdigest()
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """A digest of every bit, and a few of the losses in full, spread evenly over all that are finite."""
@@ -26,13 +39,6 @@ class Fingerprint:
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> Fingerprint:
         """Of named arrays, whatever their order; every NaN counts as the same, and so does every byte order."""
-        digest = hashlib.sha256()
-        for name in sorted(arrays):
-            array = np.ascontiguousarray(arrays[name])
-            if array.dtype.kind == "f":
-                array = np.where(np.isnan(array), np.array(math.nan, array.dtype), array)
-            array = array.astype(array.dtype.newbyteorder("<"))
-            digest.update(f"{name} {array.dtype.str} {array.shape} ".encode() + array.tobytes())
         losses = [
             array.astype(float).ravel()
             for name, array in sorted(arrays.items())
@@ -41,7 +47,7 @@ class Fingerprint:
         values = np.concatenate(losses) if losses else np.zeros(0)
         finite = values[np.isfinite(values)]
         places = np.linspace(0, len(finite) - 1, min(_SAMPLES, len(finite))).round().astype(int)
-        return cls(digest.hexdigest()[:16], tuple(finite[places].tolist()))
+        return cls(digest(arrays)[:16], tuple(finite[places].tolist()))
 
     @classmethod
     def read(cls, text: str) -> Fingerprint:

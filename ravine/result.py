@@ -25,7 +25,7 @@ from ravine import stability
 from ravine.connection import told
 from ravine.cuts import Caption
 from ravine.experiment import Experiment
-from ravine.fingerprint import Fingerprint
+from ravine.fingerprint import Fingerprint, digest
 from ravine.reading import note, persistence
 from ravine.verdict import verdict
 
@@ -97,6 +97,11 @@ class Result:
             if what:
                 arrays[name] = torch.tensor(list(json.dumps(what).encode()), dtype=torch.uint8)
         return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of every number: what is kept beside a result is filed under it, since a file may hold any numbers."""
+        return digest(self.arrays())
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
