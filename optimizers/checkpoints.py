@@ -19,7 +19,7 @@ Tree = Any  # tensors, generators, numbers, texts and None in tuples, lists and 
 
 EVERY = 2.0  # seconds between two checkpoints
 _SHARE = 50  # times as long as one takes: they cost 2 % at most
-_PLACE = 1  # on the shelf, where each takes the place of the one before; another form of them takes another number
+_PLACE = 2  # on the shelf, where each takes the place of the one before; another form of them takes another number
 
 
 class Checkpoints:

@@ -130,7 +130,6 @@ class Optimizer(Declared, Stepper):
         return None
 
     def point(self, params: Tensor, state: State) -> Tensor:
-        """The iterate to evaluate and to plot (..., dim), where that is not where the rule takes its gradients."""
         return params
 
     def stability_threshold(self) -> Value | None:

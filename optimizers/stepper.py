@@ -38,6 +38,10 @@ class Stepper(ABC):
         """One step: new params (..., dim) and the new state."""
 
     @abstractmethod
+    def point(self, params: Tensor, state: State) -> Tensor:
+        """The point (..., dim) that is returned at this state: `params` itself unless the rule averages its iterates."""
+
+    @abstractmethod
     def to(self, like: Tensor) -> Self:
         """The same with its tensor-valued hyper-parameters in the dtype and on the device of `like`."""
 

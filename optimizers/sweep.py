@@ -239,7 +239,7 @@ def _ended(
     )
     found = [final[0], best[0], diverged_at[0]]
     if sharp:
-        top = top_eigenpairs(landscape, last.params[0], tol=_SHARPNESS_TOLERANCE).values[..., 0]
+        top = top_eigenpairs(landscape, last.returned.params[0], tol=_SHARPNESS_TOLERANCE).values[..., 0]
         found.append(top.where(last.alive[0], torch.nan))
     return tuple(one.cpu() for one in found)
 
@@ -259,10 +259,10 @@ def ends(
     states = iterate(landscape, rules, start, seed=seed, batch_size=batch_size, sampling=sampling)
     for now in itertools.islice(states, steps + 1):
         # A run that has died holds NaN in `poison`. Replacing NaN is vectorized; masks would take three times as long.
-        best = torch.minimum(best, (now.loss + now.poison).nan_to_num_(math.inf, math.inf, -math.inf))
+        best = torch.minimum(best, (now.returned.loss + now.poison).nan_to_num_(math.inf, math.inf, -math.inf))
         lived = torch.maximum(lived, (now.poison.float() + now.step).nan_to_num_(-1.0))
     alive = now.alive
-    final = now.loss if batch_size is None else landscape.loss(now.params)
+    final = now.returned.loss if batch_size is None else landscape.loss(now.returned.params)
     diverged_at = (lived.to(torch.int64) + 1).where(~alive, -1)
     return now, final.where(alive, torch.nan), best.where(best < math.inf, torch.nan), diverged_at
 

@@ -30,13 +30,22 @@ One = TypeVar("One")
 Drawn = list[Tensor | None]  # each rule's batch (b,); the same object where the rules share it
 
 
+class Returned(NamedTuple):
+    """The points that N rules return after a step (see Optimizer.point): what is recorded, scored and drawn."""
+
+    params: Tensor  # (N, ..., dim)
+    loss: Tensor  # (N, ...), on this step's batch
+    grad: Tensor  # (N, ..., dim), likewise
+
+
 class Iterate(NamedTuple):
     """Where N rules stand after `step` steps."""
 
     step: int
-    params: Tensor  # (N, ..., dim)
+    params: Tensor  # (N, ..., dim), where the rules take their gradients
     loss: Tensor  # (N, ...), on this step's batch
     grad: Tensor  # (N, ..., dim)
+    returned: Returned  # the same tensors, but for rules that return another point than the one of their gradients
     poison: Tensor  # (N, ...), 0 while a run is finite, NaN ever after
     states: tuple[State, ...]
     spent: tuple[Spent, ...]  # so far, by each run of each rule
@@ -47,7 +56,7 @@ class Iterate(NamedTuple):
     def of(cls, parts: tuple[Any, ...]) -> Iterate:
         """The iterate of a plain tuple, as a checkpoint gives it back."""
         one = cls(*parts)
-        return one._replace(spent=tuple(Spent(*spent) for spent in one.spent))
+        return one._replace(spent=tuple(Spent(*spent) for spent in one.spent), returned=Returned(*one.returned))
 
     @property
     def alive(self) -> Tensor:
@@ -67,7 +76,8 @@ class Counts(NamedTuple):
 class Trajectory:
     """A run at its recorded steps: R of them for the numbers, P for the parameters (the same unless asked otherwise).
 
-    Where several rules ran side by side, `...` begins with the dimension N of the rules.
+    Where several rules ran side by side, `...` begins with the dimension N of the rules. All of it is about the points
+    that the rules return: for schedule-free rules the averages, not the points between where they take gradients.
     """
 
     step: Tensor  # (R,)
@@ -147,8 +157,34 @@ def iterate(
                 params, noise = together.where((poison == 0).unsqueeze(-1), now.params), now.noise
             loss, grad = _evaluate(landscape, params, drawn)
             poison = torch.add(poison, loss, alpha=0)
-        now = Iterate(step, params, loss, grad, poison, tuple(states), tuple(spent), drawn, noise)
+            here = Returned(params, loss, grad)
+            returned = _returned(landscape, rules, here, states, drawn, None if now is None else (now.returned, poison))
+            poison = poison if returned is here else torch.add(poison, returned.loss, alpha=0)
+        now = Iterate(step, params, loss, grad, returned, poison, tuple(states), tuple(spent), drawn, noise)
         yield now
+
+
+def _returned(
+    landscape: Landscape,
+    rules: Sequence[Stepper],
+    here: Returned,
+    states: Sequence[State],
+    drawn: Drawn,
+    before: tuple[Returned, Tensor] | None,
+) -> Returned:
+    """What the rules return where they stand `here`; a run that has left finite numbers stays at what it returned `before`."""
+    own = here.params.unbind()
+    points = [rule.point(one, state) for rule, one, state in zip(rules, own, states, strict=True)]
+    others = [index for index, (point, one) in enumerate(zip(points, own, strict=True)) if point is not one]
+    if not others:
+        return here
+    params = torch.stack([points[index] for index in others])
+    if before is not None:
+        past, poison = before
+        params = params.where((poison[others] == 0).unsqueeze(-1), past.params[others])
+    evaluated = params, *_evaluate(landscape, params, [drawn[index] for index in others])
+    place = torch.tensor(others, device=params.device)
+    return Returned(*(one.index_copy(0, place, new) for one, new in zip(here, evaluated, strict=True)))
 
 
 def _advanced(
@@ -372,12 +408,11 @@ def _moment(landscape: Landscape, rules: Sequence[Stepper], now: Iterate) -> Mom
 
     @cache
     def update() -> Tensor:
-        ahead, _, _ = _advanced(landscape, rules, now, noise)
-        return ahead - now.params
+        ahead, states, _ = _advanced(landscape, rules, now, noise)
+        points = [rule.point(own, state) for rule, own, state in zip(rules, ahead.unbind(), states, strict=True)]
+        return torch.stack(points) - now.returned.params
 
-    return Moment(
-        landscape, tuple(rules), now.states, now.step, now.params, now.loss, now.grad, tuple(now.drawn), update
-    )
+    return Moment(landscape, tuple(rules), now.states, now.step, *now.returned, tuple(now.drawn), update)
 
 
 _LISTS = ("_losses", "_norms", "_poisons", "_params")  # of tensors of one shape, in a record
@@ -403,12 +438,12 @@ class _Record:
 
     def add(self, now: Iterate, *, keep_params: bool) -> None:
         self._steps.append(now.step)
-        self._losses.append(now.loss)
-        self._norms.append(torch.linalg.vector_norm(now.grad, dim=-1))
+        self._losses.append(now.returned.loss)
+        self._norms.append(torch.linalg.vector_norm(now.returned.grad, dim=-1))
         self._poisons.append(now.poison)
         self._spent.append(now.spent)
         if keep_params:
-            self._params.append(now.params)
+            self._params.append(now.returned.params)
             self._params_steps.append(now.step)
 
     def kept(self) -> dict[str, Any]:

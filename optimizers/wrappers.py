@@ -67,6 +67,9 @@ class Wrapper(Declared, Stepper):
         """The inner stepper's part of the state."""
         return state
 
+    def point(self, params: Tensor, state: State) -> Tensor:
+        return self.inner.point(params, self.inner_state(state))
+
     def preconditioner(self, state: State) -> Tensor | None:
         return self.inner.preconditioner(self.inner_state(state))
 

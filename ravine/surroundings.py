@@ -92,9 +92,11 @@ def _response(landscape: Landscape, rule: Stepper, point: Tensor, loss: Tensor, 
     columns = []
     for axis in torch.eye(2).to(point):
         after = [
-            rule.step(
-                point, state, Oracle(landscape, generator=torch.Generator(), known=(point, Evaluation(loss, moved)))
-            )[0]
+            rule.point(
+                *rule.step(
+                    point, state, Oracle(landscape, generator=torch.Generator(), known=(point, Evaluation(loss, moved)))
+                )
+            )
             for moved in _either_side(grad, size * axis)
         ]
         columns.append((after[0] - after[1]) / (2 * size))

@@ -124,7 +124,10 @@ def looking(rule):
 
 
 def followed(land, start, oracle):
-    """The points (STEPS + 1, dim) that a torch optimizer visits, its parameters being the tensors of the layout."""
+    """The points (STEPS + 1, dim) that a torch optimizer returns, its parameters being the tensors of the layout.
+
+    One that averages its iterates swaps the average in by `eval()`, and out again by `train()`.
+    """
     params = [tensor.clone() for tensor in land.layout.unpack(start).values()]
     names = [block.name for block in land.layout.blocks]
 
@@ -150,5 +153,9 @@ def followed(land, start, oracle):
     for _ in range(STEPS):
         evaluate()
         optimizer.step(evaluate)  # the closure is for rules that look elsewhere before they move
+        if hasattr(optimizer, "eval"):
+            optimizer.eval()
         points.append(point())
+        if hasattr(optimizer, "train"):
+            optimizer.train()
     return torch.stack(points)

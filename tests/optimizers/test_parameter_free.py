@@ -4,7 +4,8 @@ import pytest
 import pytorch_optimizer
 import torch
 
-from optimizers import OPTIMIZERS, Oracle
+from landscapes import MLP
+from optimizers import OPTIMIZERS, WRAPPERS, Optimizer, Oracle, run, sweep, tune
 from tests.optimizers.comparison import PROBLEMS
 
 
@@ -111,3 +112,57 @@ def test_prodigy_waits_for_a_gradient():
     params, state = rule.step(start, rule.init(start), Oracle(land))
     assert torch.equal(params, start)
     assert state[5] == 1e-6
+
+
+AVERAGING = [kind for kind in OPTIMIZERS.values() if kind.point is not Optimizer.point]
+NETWORK = MLP(data="chebyshev", objective="squared", hidden=(6,))
+
+
+@pytest.mark.parametrize("kind", AVERAGING, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("around", [lambda rule: rule, WRAPPERS["lookahead"]], ids=["alone", "wrapped"])
+def test_a_run_is_recorded_where_the_rule_returns(kind, around):
+    """Loss, gradient, path and probes are those of the average x, not of y where the gradients are taken."""
+    rule = around(kind(lr=0.05))
+    path = run(NETWORK, rule, steps=12, probes=["sharpness", "distance"])
+    walked = list(walk(NETWORK, rule, 12))
+    points = torch.stack([rule.point(params, state) for params, state in walked])
+    stood = torch.stack([params for params, _ in walked])
+    assert float((points - stood).abs().max()) > 1e-4
+    torch.testing.assert_close(path.params, points, rtol=1e-12, atol=1e-14)
+    losses, grads = NETWORK.value_and_grad(points)
+    torch.testing.assert_close(path.loss, losses, rtol=1e-12, atol=0)
+    torch.testing.assert_close(path.grad_norm, grads.norm(dim=-1), rtol=1e-12, atol=0)
+    top = [torch.linalg.eigvalsh(torch.autograd.functional.hessian(NETWORK.loss, one))[-1] for one in points]
+    torch.testing.assert_close(path.probes["sharpness"], torch.stack(top), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("kind", AVERAGING, ids=lambda kind: kind.name)
+def test_sweeps_and_tuning_score_what_is_returned(kind):
+    lrs = [0.01, 0.05]
+    runs = [run(NETWORK, kind(lr=lr), steps=10, batch_size=5) for lr in lrs]
+    table = sweep(NETWORK, kind(), {"lr": lrs}, 10, batch_size=5, sharpness=True)
+    torch.testing.assert_close(
+        table.final_loss, torch.stack([NETWORK.loss(one.final) for one in runs]), rtol=1e-9, atol=0
+    )
+    torch.testing.assert_close(table.best_loss, torch.stack([one.loss.min() for one in runs]), rtol=1e-9, atol=0)
+    top = [torch.linalg.eigvalsh(torch.autograd.functional.hessian(NETWORK.loss, one.final))[-1] for one in runs]
+    torch.testing.assert_close(table.sharpness, torch.stack(top), rtol=1e-5, atol=0)
+    tuned = tune(NETWORK, [kind()], torch.tensor(lrs), 10)
+    ends = [NETWORK.loss(run(NETWORK, kind(lr=lr), steps=10).final) for lr in lrs]
+    torch.testing.assert_close(tuned.final_loss[0], torch.stack(ends), rtol=1e-6, atol=0)
+
+
+def test_beside_others_each_is_recorded_where_it_returns():
+    """And a run that leaves finite numbers stays where it was."""
+    rules = [
+        OPTIMIZERS["gd"](lr=0.05),
+        OPTIMIZERS["schedule_free_sgd"](lr=0.05),
+        OPTIMIZERS["schedule_free_sgd"](lr=1e4),
+    ]
+    path = run(NETWORK, rules, steps=60)
+    for index, rule in enumerate(rules[:2]):  # the third one is chaos, which rounds otherwise in company
+        alone = run(NETWORK, rule, steps=60)
+        torch.testing.assert_close(path.of(index).params, alone.params, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(path.of(index).loss, alone.loss, rtol=1e-9, atol=1e-12, equal_nan=True)
+    assert int(path.diverged_at[2]) > 0
+    assert bool(path.params.isfinite().all())
