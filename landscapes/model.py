@@ -26,6 +26,7 @@ _CACHE_BYTES = 2 << 20  # what the runs evaluated together may keep live on a CP
 _GPU_SHARE = 4  # on a GPU they may take a quarter of the free memory
 _TRIAL = 8  # samples on which a new landscape is tried out
 _PERTURBATION = 0.1  # of a tensor's own size: how far other starts lie where a layer cannot be initialised again
+_RANDOM = threading.RLock()  # torch's generators belong to the process: one evaluation at a time may set them
 
 
 class Model:
@@ -110,7 +111,7 @@ class Model:
         if not self.stochastic:
             yield
             return
-        with self._lock, torch.random.fork_rng(devices=[like.device.index or 0] if like.is_cuda else []):
+        with _RANDOM, torch.random.fork_rng(devices=[like.device.index or 0] if like.is_cuda else []):
             torch.manual_seed(self._seed)
             yield
 
