@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 
 from optimizers import OPTIMIZERS
 from ravine import Experiment
-from tests.browser.chromium import find
+from ravine.browser import find
 from tests.browser.screen import ARGUMENTS, Screen
 from tests.browser.server import Server
 

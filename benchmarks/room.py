@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import sync_playwright
 
 from benchmarks.latency import CLOCK
-from tests.browser.chromium import find
+from ravine.browser import find
 from tests.browser.screen import ARGUMENTS, Screen
 from tests.browser.server import Server
 

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ravine.browser import required
+
 ENDINGS = (".zip", ".npz", ".csv", ".html", ".png")  # of the files that ravine.commands writes
 _EXAMPLES = """examples:
   ravine app                                        open the app in the browser
@@ -113,6 +115,8 @@ def _saved(chosen: argparse.Namespace) -> int:
         raise ValueError(f"--to {path} is not allowed: the file's name must end in {', '.join(ENDINGS)}.")
     if not path.parent.is_dir():
         raise ValueError(f"--to {path} is not allowed: the folder must be there already.")
+    if path.suffix == ".png":
+        required("A .png")
     return _compute(chosen)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import torch
 from landscapes import Landscape, top_eigenpairs
 from ravine import export
 from ravine.axis import read_axis
+from ravine.browser import required
 from ravine.cluster import connect
 from ravine.engine import computing
 from ravine.experiment import VIEWS, Experiment
@@ -127,10 +127,7 @@ def _placed(place: str) -> tuple[Landscape, torch.Tensor]:
 
 def _png(result: Result) -> bytes:
     """A Chromium takes the picture of the page: no second renderer. Raises ValueError where there is none."""
-    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    browser = next((found for name in names if name and (found := shutil.which(name))), None)
-    if browser is None:
-        raise ValueError("A .png needs a Chromium and none was found: set CHROMIUM to its path, or write .html.")
+    browser = required("A .png")
     with tempfile.TemporaryDirectory() as folder:
         page, picture = Path(folder) / "page.html", Path(folder) / "picture.png"
         page.write_text(export.html(result), "utf-8")

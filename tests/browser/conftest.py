@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.browser.chromium import find
+from ravine.browser import required
 from tests.browser.screen import ARGUMENTS, VISITOR, Screen
 from tests.browser.server import Server
 
@@ -32,13 +32,10 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def browser():
-    path = find()
-    if path is None:
-        pytest.fail(
-            "The browser tests need a Chromium and found none. Run `make browser` to install one, or set CHROMIUM to "
-            "the path of yours.",
-            pytrace=False,
-        )
+    try:
+        path = required("Every test of a page in a browser")
+    except ValueError as refusal:
+        pytest.fail(f"{refusal} `make browser` installs one.", pytrace=False)
     with sync_playwright() as playwright:
         one = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield one

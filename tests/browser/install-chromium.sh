@@ -2,16 +2,17 @@
 # Makes sure that there is a Chromium for the browser tests: one that is here, the system's package, or Playwright's own.
 set -eu
 python=$1
-if "$python" -c 'from tests.browser.chromium import find; raise SystemExit(find() is None)'; then
-    exit 0
-fi
+found() { "$python" -c 'from ravine.browser import find; raise SystemExit(find() is None)'; }
+found && exit 0
 if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     echo "Installing Chromium from the system's packages ..."
-    apt-get update -qq >/dev/null
+    apt-get update -qq >/dev/null || true
     export DEBIAN_FRONTEND=noninteractive
-    apt-get install -y -qq --no-install-recommends chromium-headless-shell >/dev/null 2>&1 ||
-        apt-get install -y -qq --no-install-recommends chromium >/dev/null
-else
-    echo "Installing Playwright's Chromium ..."
-    "$python" -m playwright install chromium
+    for package in chromium-headless-shell chromium; do
+        apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 && found && exit 0
+    done
+    options=--with-deps # a system without such packages, or where they only point elsewhere
 fi
+echo "Installing Playwright's Chromium ..."
+"$python" -m playwright install ${options:-} chromium
+"$python" -c 'from ravine.browser import required; required("Every test of a page in a browser")'

@@ -16,7 +16,7 @@ import streamlit.web.cli
 import ravine
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS, run
-from ravine import Experiment, compute, own
+from ravine import Experiment, browser, compute, own
 from ravine.cli import ENDINGS, main
 from ravine.cluster import VARIABLE
 from ravine.commands import WRITERS
@@ -104,10 +104,15 @@ def test_every_kind_of_file(tmp_path):
 
 
 def test_no_browser_no_picture(tmp_path, monkeypatch, capsys):
+    """And nothing is computed for it."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CHROMIUM", raising=False)
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    monkeypatch.delenv(browser.VARIABLE, raising=False)
+    monkeypatch.setattr("ravine.commands.computing", None)
     assert main(["run", PATHS.to_url(), "-o", str(tmp_path / "run.png")]) == 2
-    assert "needs a Chromium" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("A .png needs a Chromium, and none was found. Install one (")
+    assert "or set CHROMIUM to the path of yours" in said
 
 
 def test_a_sweep_of_a_link(tmp_path, capsys):
