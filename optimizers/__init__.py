@@ -5,6 +5,7 @@ from optimizers.adam_departures import SWATS, Adafactor, FAdam, Gravity, INNApro
 from optimizers.adam_family import ADOPT, AdaBound, Adan, AdEMAMix, AMSBound, DiffGrad, Grams, OptAMSGrad
 from optimizers.adaptive import MADGRAD, Adadelta, AdaGrad, AdaGradNorm, Adam, AdamW, AMSGrad, RMSProp
 from optimizers.curvature_aware import AdaHessian, SophiaH
+from optimizers.judgement import Course, Judgement, Outlook, Response, judge, response, stable_step
 from optimizers.layerwise import LAMB, LARS
 from optimizers.matrix import SOAP, Muon, Shampoo
 from optimizers.momentum import SGDW, GradientDescent, HeavyBall, Nesterov
@@ -118,6 +119,13 @@ __all__ = [
     "Tuned",
     "Wrapper",
     "composed",
+    "stable_step",
+    "response",
+    "judge",
+    "Response",
+    "Outlook",
+    "Judgement",
+    "Course",
     "iterate",
     "layers",
     "planned",

@@ -101,6 +101,10 @@ class Nesterov(Optimizer):
         velocity = grad if velocity is None else torch.add(grad, velocity * self._share(steps - 1))
         return moved(params, moved(grad, velocity, -self._share(steps)), self.lr), (steps, velocity)
 
+    @property
+    def has_momentum(self) -> bool:
+        return self.convex or super().has_momentum
+
     def _share(self, step: int) -> Value:
         """Of the velocity of step `step`, how much carries on: the look-ahead after it and the next velocity use the same."""
         return (step - 1) / (step + 2) if self.convex else self.momentum

@@ -159,6 +159,11 @@ class Optimizer(Declared, Stepper):
         return None if threshold is None else [float(threshold)] * steps
 
     @property
+    def has_momentum(self) -> bool:
+        """Does it carry earlier steps on?"""
+        return not is_zero(self.values().get("momentum", 0.0))
+
+    @property
     def threshold_text(self) -> str:
         """stability_threshold() as people write it: "2/η", and " − λ" where weight decay takes its part."""
         return self.threshold + ("" if is_zero(self.values().get("weight_decay", 0.0)) else " − λ")

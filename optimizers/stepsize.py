@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from landscapes import Landscape, Surface, eigenpairs
 from landscapes.pieces import Shelf
 from optimizers.checkpoints import Checkpoints
+from optimizers.judgement import Judgement, Response, judge
 from optimizers.noise import UNKNOWN, Estimate, Scatter, batch_curvatures, variance_left
 from optimizers.optimizer import Evaluation, Oracle
 from optimizers.probes import unmeasured
@@ -24,7 +25,7 @@ ALONG = (
     "noise_scale",
 )  # fmt: skip
 HERE = (
-    "scaled", "update_norm", "slope", "curvature", "third", "best_lr", "rise_lr", "armijo", "noise_error", "sharpness_slope",
+    "scaled", "momentum", "update_norm", "slope", "curvature", "third", "best_lr", "rise_lr", "armijo", "noise_error", "sharpness_slope",
     "drift", "reach", "least", "batch_size", "batch_loss", "batch_sharpness", "batch_error", "batches_above", "curved_noise", "curved_error",
     "noisy_lr",
 )  # fmt: skip
@@ -35,10 +36,6 @@ _ARMIJO = 1e-4  # Nocedal and Wright 2006, Numerical Optimization, ch. 3
 _DOG_START = 1e-6  # relative to 1 + |w0|
 _TOLERANCE = 3e-3  # residual of an eigenvalue, whose error is of the order of its square
 _QUADRATIC = 1e-6  # relative change of the sharpness over a length of `reach` that counts as none
-_CLOSE = 1.1  # times the threshold: what rules with momentum are seen to come back from
-CATAPULT = (
-    2.0  # times the threshold: up to 4/lambda wide networks come down where it is flatter (Lewkowycz et al. 2020)
-)
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,16 @@ class Study:
     diverged_at: int  # -1 if it did not
 
     @property
+    def judgement(self) -> Judgement:
+        """Whether the step size is too large at the step looked at, from all that was measured up to there (see `judge`)."""
+        past = self.step <= self.at
+        ratios, steps = self.along["sharpness"][past] / self.along["threshold"][past], self.step[past]
+        return _judged(self.here, ratios, steps)
+
+    @property
     def outlook(self) -> str:
-        """What the next steps will do (see `outlook`)."""
-        return outlook(self.here)
+        """What the next steps will do along the steepest direction (see `judge`)."""
+        return self.judgement.outlook
 
     def tensors(self) -> dict[str, Tensor]:
         """Every number by name; the inverse of `from_tensors`."""
@@ -92,26 +96,20 @@ class Study:
 
 
 def outlook(here: dict[str, float]) -> str:
-    """What the next steps will do along the steepest direction: one of smooth, damped, edge, risky, diverges, unknown.
+    """The outlook from the numbers `here` of a study alone, without what was measured before (see `judge`)."""
+    return _judged(here, [here["sharpness"] / here["threshold"]] if here else [], None).outlook
 
-    Below its threshold a rule converges on a quadratic: without turning round below half of it ("smooth", for gradient
-    descent), else in a damped oscillation. Above it the oscillation grows, which ends well only where the sharpness falls
-    as one moves along its eigenvector, or where a growing gradient enlarges the rule's preconditioner: self-stabilization
-    (Damian et al. 2023, arXiv:2209.15594; Cohen et al. 2022, arXiv:2207.14484). Beyond twice the threshold even that fails.
-    With momentum it is known to work close above the threshold only: farther up the run is at risk.
-    """
-    if not here or not math.isfinite(here["threshold"]) or not math.isfinite(here["sharpness"]):
-        return "unknown"
-    ratio = here["sharpness"] / here["threshold"]
-    if ratio < 1:
-        return "smooth" if ratio < 0.5 else "damped"
-    if here["scaled"]:
-        return "edge"
+
+def _judged(
+    here: dict[str, float], ratios: Sequence[float] | Tensor, steps: Sequence[int] | Tensor | None
+) -> Judgement:
+    if not here:
+        return judge([], doubt="the run has not come to this step")
+    if math.isnan(here["threshold"]):
+        return judge(ratios, steps, doubt="no stability threshold is known for this rule")
     bends = here["sharpness_slope"] * here["reach"] > _QUADRATIC * abs(here["sharpness"])
-    if not bends or ratio > CATAPULT:
-        return "diverges"
-    momentum = here["threshold"] * here["lr"] > 2 * (1 + 1e-6)  # plain descent has 2, or less with weight decay
-    return "risky" if momentum and ratio > _CLOSE else "edge"
+    responds = Response.SCALED if here["scaled"] else Response.MOMENTUM if here["momentum"] else Response.PLAIN
+    return judge(ratios, steps, responds, bends=bends)
 
 
 def study(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, steps: int = 100, at: int = 0, seed: int = 0,
@@ -289,6 +287,7 @@ class _Look:
         rises = finite > loss + 1e-12 * abs(loss)
         return {
             "scaled": float(self._scaled),
+            "momentum": float(self._stepper.rule.has_momentum),
             "update_norm": float(update.norm()),
             "slope": slope,
             "curvature": curvature,
