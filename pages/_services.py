@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import uuid
@@ -15,7 +16,7 @@ import streamlit as st
 import torch
 
 from optimizers import Tuned, tune
-from ravine import Experiment, Result, Store, compute
+from ravine import Experiment, Result, Store, computing
 from ravine.cluster import Cluster, from_environment
 from ravine.cut import Cut
 from ravine.cut import cut as look_along
@@ -28,6 +29,7 @@ from ravine.reference import entries as reference_entries
 from ravine.rooms import Rooms
 from ravine.spectrum import Density
 from ravine.spectrum import spectrum as look_through
+from ravine.turns import Turns
 
 # Streamlit adds the folder of its script to sys.path for each rerun and takes it out again, unless it is there already. A
 # job that imports something meanwhile, on its own thread, can then be told that an installed package does not exist.
@@ -58,9 +60,24 @@ def rooms() -> Rooms:
     return Rooms()
 
 
+_at_once = Turns()  # what scripts compute themselves
+
+
 def result(experiment: Experiment) -> Result:
-    """The result of an experiment that takes no longer than a blink, computed here or by an earlier visitor."""
-    return compute(experiment, store=store())
+    """The result of an experiment that takes no longer than a blink, computed here or by an earlier visitor.
+
+    One visitor computes at a time: torch gives the interpreter away at each of thousands of tiny operations, and several
+    at once would spend most of their time on getting it back. A longer one lets the others in at each of its reports.
+    """
+    found = store().get(experiment)
+    if found is not None:
+        return dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
+    steps = computing(experiment, store=store())
+    while True:
+        with _at_once:
+            one = next(steps)
+        if one.complete:
+            return one
 
 
 @cache

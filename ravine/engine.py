@@ -26,6 +26,7 @@ from ravine.stability import probes_of
 from ravine.store import Store
 
 _REPORT_SECONDS = 0.3  # between two partial results
+_REPORT_STEPS = 1  # and so many steps at least: time alone decides, since ten steps of a costly rule take minutes
 _KEPT_NUMBERS = 5_000_000  # in the parameter vectors kept along the runs of a network, for projections
 _LEAST_KEPT = 20  # parameter vectors of a run, however long
 _WORK = 1000  # pieces that a slice and its training count as
@@ -90,14 +91,16 @@ def one_thread() -> Iterator[None]:
 
 
 def _paths(experiment: Experiment) -> Iterator[Result]:
-    """Rules on a surface, all at once: they take no longer than a blink."""
+    """Rules on a surface, all at once: most take no longer than a blink."""
     start = torch.tensor(experiment.start, dtype=DTYPES[experiment.dtype], device=experiment.device)
-    done = experiment.steps
+    total = experiment.steps
     with one_thread():
         for path in running(
-            experiment.landscape, experiment.optimizers, start, done, experiment.seed, report_after=math.inf
-        ):
-            yield Result(experiment, path, done=done, total=done, phase=f"step {done} of {done}")
+            experiment.landscape, experiment.optimizers, start, total, experiment.seed,
+            report_every=_REPORT_STEPS, report_after=_REPORT_SECONDS,
+        ):  # fmt: skip
+            done = int(path.step[-1])
+            yield Result(experiment, path, done=done, total=total, phase=f"step {done} of {total}")
 
 
 def _training(experiment: Experiment, store: Store | None, executor: Executor | None) -> Iterator[Result]:
@@ -179,7 +182,7 @@ def _batch(experiment: Experiment, runs: list[Run], *, several: bool, shelf: She
         sampling=experiment.sampling,
         probe_every=experiment.every,
         params_every=_stride(experiment),
-        report_every=max(10, experiment.steps // 50) if several else 10,
+        report_every=_REPORT_STEPS,
         report_after=_REPORT_SECONDS,
         beside=not several,  # several batches are on several cores as it is
         shelf=shelf,

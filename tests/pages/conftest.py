@@ -1,4 +1,4 @@
-"""Each test of a page has a store and a queue of its own, and sees every report of computations that last milliseconds."""
+"""Each test of a page has a store and a queue of its own, and sees every tenth step of computations that last milliseconds."""
 
 import functools
 
@@ -12,6 +12,7 @@ from ravine import engine
 @pytest.fixture(autouse=True)
 def _every_report(monkeypatch):
     monkeypatch.setattr(engine, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "_REPORT_STEPS", 10)
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -1,4 +1,4 @@
-"""Tests of the package watch computations that last milliseconds: every report is made."""
+"""Tests of the package watch computations that last milliseconds: every tenth step is reported."""
 
 import pytest
 
@@ -8,3 +8,4 @@ from ravine import engine
 @pytest.fixture(autouse=True)
 def _every_report(monkeypatch):
     monkeypatch.setattr(engine, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(engine, "_REPORT_STEPS", 10)

@@ -1,0 +1,79 @@
+"""What all visitors share."""
+
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from pages import _services as services
+from ravine import Experiment, compute, computing
+from tests.pages.visitor import PATIENCE, paths
+
+VISITORS = 12
+
+
+class Counted:
+    """Stands in for `computing`, and knows how many were at it at once."""
+
+    def __init__(self):
+        self.lock, self.inside, self.most, self.pulled = threading.Lock(), 0, 0, []
+
+    def __call__(self, experiment, **options):
+        results = computing(experiment, **options)
+        while True:
+            with self.lock:
+                self.inside += 1
+                self.most = max(self.most, self.inside)
+                self.pulled.append(experiment.seed)
+            result = next(results)
+            with self.lock:
+                self.inside -= 1
+            yield result
+
+
+def asked(experiments):
+    """What visitors are given who all ask at once."""
+    together = threading.Barrier(len(experiments))
+
+    def ask(experiment):
+        together.wait(PATIENCE)
+        return services.result(experiment)
+
+    with ThreadPoolExecutor(len(experiments)) as visitors:
+        return list(visitors.map(ask, experiments, timeout=PATIENCE))
+
+
+def test_one_visitor_computes_at_a_time(monkeypatch):
+    """Side by side they would fight for the interpreter, and each run would take seven times as long as alone."""
+    counted = Counted()
+    monkeypatch.setattr(services, "computing", counted)
+    experiments = [paths(seed=seed) for seed in range(VISITORS)]
+    found = asked(experiments)
+    assert counted.most == 1
+    assert set(counted.pulled) == set(range(VISITORS))
+    for experiment, result in zip(experiments, found, strict=True):
+        assert result.complete
+        assert result.trajectory.loss.tolist() == compute(experiment).trajectory.loss.tolist()
+
+
+def test_a_long_computation_lets_the_others_in(monkeypatch):
+    counted = Counted()
+    monkeypatch.setattr(services, "computing", counted)
+    asked([paths(seed=seed, steps=300) for seed in (0, 1)])
+    turns = [seed for seed, before in zip(counted.pulled, [None, *counted.pulled], strict=False) if seed != before]
+    assert len(turns) > 10  # they took turns
+
+
+def test_the_same_thing_is_computed_once(monkeypatch):
+    counted = Counted()
+    monkeypatch.setattr(services, "computing", counted)
+    found = asked([paths(steps=5)] * VISITORS)
+    assert all(result.trajectory is found[0].trajectory for result in found)
+
+
+def test_what_is_there_waits_for_nobody():
+    experiment = paths(mode="surface")
+    services.result(experiment)
+    with services._at_once:
+        again = services.result(dataclasses.replace(experiment, mode="contour"))
+    assert again.experiment.mode == "contour"
+    assert isinstance(again.experiment, Experiment)
