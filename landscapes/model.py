@@ -176,6 +176,21 @@ class Model:
         self._placed[key] = made
         return made
 
+    def follow(self, module: nn.Module) -> bool:
+        """Takes over the frozen parameters and buffers, as they are now, of the module that this one was copied from, and
+        what its loss holds where that is a module. False, and nothing is taken over, if other parameters are trainable now.
+        """
+        trainable = [(name, tuple(one.shape)) for name, one in module.named_parameters() if one.requires_grad]
+        if trainable != [(block.name, tuple(block.shape)) for block in self.layout.blocks]:
+            return False
+        live = dict(module.named_parameters()) | dict(module.named_buffers())
+        with torch.no_grad():
+            for name, kept in self._constants.items():
+                if name in live and live[name].shape == kept.shape:
+                    kept.copy_(live[name])
+        self._placed = {key: made for key, made in self._placed.items() if key[2] not in ("constants", "criterion")}
+        return True
+
     # ---------------------------------------------------------------- starting points
 
     def restarted(self, generator: torch.Generator) -> Tensor:

@@ -109,6 +109,13 @@ class ModuleLandscape(Landscape):
         """Sentences about what the module does not support, and what is done instead."""
         return tuple(self.model.notes)
 
+    def follow(self, module: nn.Module) -> bool:
+        """Takes over what does not move, frozen parameters and buffers, from the module that was copied, as it is now.
+
+        False, and nothing is taken over, if other parameters of it are trainable now: then it is another landscape.
+        """
+        return self.model.follow(module)
+
     def start(
         self, runs: int = 1, seed: int = 0, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"
     ) -> Tensor:

@@ -6,6 +6,7 @@ and, where it preconditions, the diagonal P (the shape of the parameter) of the 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,11 +31,12 @@ class Known(NamedTuple):
 class Reading:
     """How an optimizer stands now.
 
-    `scale` is P^-1/2 (dim,) and `decay` the weight decay (dim,): its sharpness is that of scale * (H + decay) * scale, which
-    `threshold` bounds. None is one and zero; where both are None, the sharpness is that of the plain Hessian.
+    `scale` is P^-1/2 (dim,) and `decay` the weight decay (dim,) that is added to the gradient: its sharpness is that of
+    scale * (H + decay) * scale, which `threshold` bounds. None is one and zero; where both are None, the sharpness is that of
+    the plain Hessian.
     """
 
-    lr: float
+    lr: float | None  # None where it has none
     threshold: float | None
     text: str  # the threshold as a formula
     scale: Tensor | None
@@ -42,24 +44,34 @@ class Reading:
     note: str = ""  # why there is no threshold, if there is none
 
 
-def read(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor], layout: Layout) -> Reading:
+def read(
+    optimizer: torch.optim.Optimizer,
+    named: Mapping[str, Tensor],
+    layout: Layout,
+    groups: Sequence[Group] | None = None,
+) -> Reading:
     """The optimizer's threshold and scaling for the parameters `named`, in the order of `layout`.
 
-    Groups that differ in step size eta_g, or in the weight decay that SGD adds to the gradient, count as scaled. Where D holds
-    eta_g / eta, w <- w - eta D m is the rule of one step size eta in the coordinates D^-1/2 w, momentum included: the
-    threshold is exact, and that of the first group that moves. Groups that differ in momentum have no one threshold.
+    `groups` are its parameter groups with the settings to go by, by default those of now: a schedule may have changed them
+    since the last step. Groups that differ in step size eta_g, or in the weight decay that is added to the gradient, count as
+    scaled. Where D holds eta_g / eta, w <- w - eta D m is the rule of one step size eta in the coordinates D^-1/2 w, momentum
+    included: the threshold is exact, and that of the first group that moves. Groups that differ in momentum have no one
+    threshold.
     """
-    owner = {id(one): group for group in optimizer.param_groups for one in group["params"]}
-    moving = [owner[id(one)] for one in named.values() if id(one) in owner] or optimizer.param_groups
-    first = next((group for group in moving if float(group["lr"]) > 0), moving[0])
-    lr, known = float(first["lr"]), _known(optimizer)
+    groups = optimizer.param_groups if groups is None else groups
+    owner = {id(one): group for group in groups for one in group["params"]}
+    moving = [owner[id(one)] for one in named.values() if id(one) in owner] or list(groups)
+    first = next((group for group in moving if _step_size(group)), moving[0])
+    lr, known = _step_size(first), _known(optimizer)
     divides = known is not None and known.divisor is not None
-    decays = known is not None and not divides and any(float(group["weight_decay"]) > 0 for group in moving)
+    decays = known is not None and any(_coupled_decay(group) > 0 for group in moving)
     same = len(moving) == len(named) and all(
-        float(group["lr"]) == lr and (not decays or group["weight_decay"] == first["weight_decay"]) for group in moving
+        _step_size(group) == lr and (not decays or _coupled_decay(group) == _coupled_decay(first)) for group in moving
     )
-    threshold, text, note = _common(optimizer, known, moving, first if same else {**first, "weight_decay": 0.0})
-    if not divides and same:
+    # SGD's threshold has the part of a decay that all parameters share; any other decay is added to the Hessian.
+    inside = same and not divides
+    threshold, text, note = _common(optimizer, known, moving, first, inside)
+    if inside or known is None:
         return Reading(lr, threshold, text, None, note=note)
     parts, added = [], []
     for block in layout.blocks:
@@ -68,38 +80,71 @@ def read(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor], layout: 
         divisor: Tensor | float | None = 1.0
         if group is None:  # nobody moves it
             divisor = math.inf
-        elif known is not None and known.divisor is not None:
+        elif known.divisor is not None:
             begun = bool(state) and float(state.get("step", 1)) > 0  # some keep a state from the beginning
             divisor = known.divisor(group, state) if begun else None
         if divisor is None:  # before the first step
             return Reading(lr, threshold, text, None, note=note)
-        share = 1.0 if group is None or lr == 0 else float(group["lr"]) / lr
+        share = (_step_size(group) or 0.0) / lr if group is not None and lr else 1.0
         like = torch.zeros_like(one, dtype=torch.float32)
         parts.append((share / (divisor + like)).sqrt().flatten())
-        added.append((like + (float(group["weight_decay"]) if decays and group is not None else 0.0)).flatten())
+        added.append((like + (0.0 if group is None else _coupled_decay(group))).flatten())
     return Reading(lr, threshold, text, torch.cat(parts), torch.cat(added) if decays else None, note)
 
 
+def moves(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor]) -> tuple[int, int, int]:
+    """How many of the parameters `named` the optimizer moves, in tensors and in numbers, and how many tensors besides."""
+    held = {id(one) for group in optimizer.param_groups for one in group["params"]}
+    own = [one for one in named.values() if id(one) in held]
+    return len(own), sum(one.numel() for one in own), len(held) - len(own)
+
+
+def _step_size(group: Group) -> float | None:
+    """Of a group; None where it has none, as in optimizers that find it themselves."""
+    lr = group.get("lr")
+    return float(lr) if isinstance(lr, (int, float, Tensor)) else None
+
+
+def _decay(group: Group) -> float:
+    return float(group.get("weight_decay") or 0.0)
+
+
+def _coupled_decay(group: Group) -> float:
+    """The weight decay that the optimizer adds to the gradient."""
+    return 0.0 if group.get("decoupled_weight_decay") else _decay(group)
+
+
 def _common(
-    optimizer: torch.optim.Optimizer, known: Known | None, moving: Sequence[Group], like: Group
+    optimizer: torch.optim.Optimizer, known: Known | None, moving: Sequence[Group], first: Group, inside: bool
 ) -> tuple[float | None, str, str]:
-    """The threshold of all groups at the step size and decay of `like`, as a formula, and why there is none."""
+    """The threshold of all groups at the step size of the first, as a formula, and why there is none.
+
+    `inside`: is the decay that is added to the gradient in the threshold?
+    """
     name = type(optimizer).__name__
-    unknown = f"No stability threshold is known for {name} with these settings."
-    if known is None or any(group.get("maximize") for group in moving):
-        return None, "", unknown
-    shared = {key: like[key] for key in ("lr", "weight_decay") if key in like}
-    thresholds = {_threshold(known, {**group, **shared}) for group in moving}
-    rules = {_rule(known, {**group, **shared}) for group in moving}
+    if known is None:
+        kind = next((kind.__name__ for kind in type(optimizer).__mro__[1:] if kind in KNOWN), None)
+        own = f": its step is not that of {kind}" if kind else ""
+        return None, "", f"No stability threshold is known for {name}{own}."
+    if any(group.get("maximize") for group in moving):
+        return None, "", f"{name} is to maximize: no stability threshold is known for that."
+    shared = {"lr": first.get("lr")}
+    settings = [
+        {**group, **shared} | ({} if inside or group.get("decoupled_weight_decay") else {"weight_decay": 0.0})
+        for group in moving
+    ]
+    found = {_threshold(known, group) for group in settings}
+    rules = {_rule(known, {**group, "weight_decay": 0.0}) for group in settings}
     # Where a rule divides, what its threshold does not depend on is in its divisor, each group's own.
-    if len(thresholds) > 1 or (known.divisor is None and len(rules) > 1):
-        return (
-            None,
-            "",
-            f"The groups of {name} differ in momentum or damping: no one stability threshold holds for them.",
-        )
-    threshold, text = thresholds.pop()
-    return threshold, text, unknown if threshold is None else ""
+    differ = len({_threshold(known, {**group, "weight_decay": 0.0}) for group in settings}) > 1
+    if differ or (known.divisor is None and len(rules) > 1):
+        why = f"The groups of {name} differ in momentum or damping: no one stability threshold holds for them."
+        return None, "", why
+    # Groups that differ in a decay that shrinks the weights: the least threshold is safe, and all are close.
+    threshold, text = min(found, key=lambda one: math.inf if one[0] is None else one[0])
+    if threshold is None:
+        return None, "", f"No stability threshold is known for {name} with these settings."
+    return threshold, text, ""
 
 
 def follows(optimizer: torch.optim.Optimizer) -> Optimizer | None:
@@ -115,13 +160,24 @@ def divides(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def _known(optimizer: torch.optim.Optimizer) -> Known | None:
-    return next((KNOWN[kind] for kind in type(optimizer).__mro__ if kind in KNOWN), None)
+    """What is known of its class, or of the one whose `step` it takes over as it is: another step is another rule."""
+    own = _bare(optimizer.step)
+    for kind in type(optimizer).__mro__:
+        if kind in KNOWN:
+            return KNOWN[kind] if _bare(kind.step) is own else None
+    return None
+
+
+def _bare(step: Any) -> Any:
+    """The function as it was written, without what torch, a schedule or a profiler has wrapped around it."""
+    bare = inspect.unwrap(step)
+    return getattr(bare, "__func__", bare)
 
 
 def _rule(known: Known, group: Group) -> Optimizer | None:
     try:
         return known.rule(group)
-    except (ValueError, TypeError):  # settings that our rule does not allow
+    except (ValueError, TypeError, KeyError):  # settings that our rule does not allow
         return None
 
 
@@ -129,9 +185,12 @@ def _threshold(known: Known, group: Group) -> tuple[float | None, str]:
     rule = _rule(known, group)
     if rule is None:
         return None, ""
-    scaled = known.divisor is not None
-    value = rule.preconditioned_threshold() if scaled else rule.stability_threshold()
-    return (None if value is None else float(value)), rule.scaled_threshold if scaled else rule.threshold_text
+    if known.divisor is None:
+        value, text = rule.stability_threshold(), rule.threshold_text
+    else:
+        value, text = rule.preconditioned_threshold(), rule.scaled_threshold
+        text += " · (1 − ηλ/2)" if group.get("decoupled_weight_decay") and _decay(group) > 0 else ""
+    return (None if value is None else float(value)), text
 
 
 def _made(name: str, **values: float) -> Optimizer:
@@ -148,12 +207,27 @@ def _sgd(group: Group) -> Optimizer:
     return _made("heavy_ball", momentum=momentum, dampening=float(group["dampening"]), **common)
 
 
-# Weight decay is left out where a rule divides: its share of the threshold would differ from coordinate to coordinate.
+# Where a rule divides, the decay that is added to the gradient is left out: P^-1/2 (H + decay) P^-1/2 has it.
 
 
 def _adam(group: Group) -> Optimizer:
     beta1, beta2 = map(float, group["betas"])
-    return _made("adam", lr=float(group["lr"]), beta1=beta1, beta2=beta2)
+    common = {"lr": float(group["lr"]), "beta1": beta1, "beta2": beta2}
+    if group.get("decoupled_weight_decay") and _decay(group) > 0:
+        return _made("adamw", weight_decay=_decay(group), **common)
+    return _made("adam", **common)
+
+
+def _nadam(group: Group) -> Optimizer:
+    if group.get("decoupled_weight_decay") and _decay(group) > 0:
+        raise ValueError("NAdam whose decay bypasses the division is no rule of ours.")
+    beta1, beta2 = map(float, group["betas"])
+    return _made("nadam", lr=float(group["lr"]), beta1=beta1, beta2=beta2, psi=float(group["momentum_decay"]))
+
+
+def _adamax(group: Group) -> Optimizer:
+    beta1, beta2 = map(float, group["betas"])
+    return _made("adamax", lr=float(group["lr"]), beta1=beta1, beta2=beta2)
 
 
 def _adam_divisor(group: Group, state: State) -> Tensor:
@@ -199,7 +273,8 @@ KNOWN: dict[type[torch.optim.Optimizer], Known] = {
     torch.optim.SGD: Known(_sgd),
     torch.optim.Adam: Known(_adam, _adam_divisor),
     torch.optim.AdamW: Known(_adam, _adam_divisor),
-    torch.optim.Adamax: Known(_adam, _adamax_divisor),
+    torch.optim.Adamax: Known(_adamax, _adamax_divisor),
+    torch.optim.NAdam: Known(_nadam, _adam_divisor),
     torch.optim.RMSprop: Known(_rmsprop, _rmsprop_divisor),
     torch.optim.Adagrad: Known(_adagrad, _adagrad_divisor),
     torch.optim.Adadelta: Known(_adadelta, _adadelta_divisor),

@@ -160,6 +160,25 @@ def test_the_module_is_left_alone_and_the_landscape_does_not_follow_it():
     torch.testing.assert_close(land.loss(params), value)
 
 
+def test_what_does_not_move_can_be_taken_over_again():
+    module = nn.Sequential(nn.Linear(1, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)).double().eval()
+    module[2].weight.requires_grad_(False)
+    x, y = torch.linspace(-1, 1, 6, dtype=torch.float64)[:, None], torch.ones(6, 1, dtype=torch.float64)
+    loss_fn = nn.BCEWithLogitsLoss(pos_weight=torch.ones(1, dtype=torch.float64))
+    land = from_module(module, loss_fn, (x, y))
+    point = land.start()[0]
+    before = land.loss(point)
+    with torch.no_grad():
+        module[2].weight += 1
+        module[1].running_mean += 1
+        loss_fn.pos_weight += 1
+    assert torch.equal(land.loss(point), before)
+    assert land.follow(module)
+    torch.testing.assert_close(land.loss(point), loss_fn(module(x), y).detach())
+    module[2].weight.requires_grad_(True)
+    assert not land.follow(module)
+
+
 def test_frozen_parameters_and_tied_ones():
     module = plain()
     module[0].weight.requires_grad_(False)

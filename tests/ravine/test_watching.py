@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import ravine
-from landscapes import from_module
+from landscapes import Layout, from_module
 from optimizers import OPTIMIZERS, Evaluation, Oracle
 from ravine import torch_rules, watching
 from ravine.log import FIELDS, parsed, written
@@ -57,6 +57,8 @@ RULES = [
     (lambda p: torch.optim.RMSprop(p, lr=0.01, centered=True), "rmsprop", {"lr": 0.01, "centered": True}),
     (lambda p: torch.optim.Adagrad(p, lr=0.1, lr_decay=0.02), "adagrad", {"lr": 0.1, "decay": 0.02}),
     (lambda p: torch.optim.Adadelta(p, lr=1.0), "adadelta", {"lr": 1.0}),
+    (lambda p: torch.optim.NAdam(p, lr=0.01), "nadam", {"lr": 0.01}),
+    (lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=80.0), "adamw", {"lr": 0.01, "weight_decay": 80.0}),
 ]  # fmt: skip
 
 
@@ -139,6 +141,113 @@ def test_where_groups_differ_the_threshold_is_where_torch_begins_to_diverge(shar
             bowl(torch.zeros(1)).sum().backward()
             optimizer.step()
         assert (float(bowl.one.detach().norm() + bowl.two.detach().norm()) > 1.0) == grows
+
+
+LONG = 1e15  # steps: the corrections for the start at zero are gone
+FOREVER = 1 - 1e-12  # a memory that changes nothing within a test
+DECAYED = [
+    (torch.optim.Adam, {"amsgrad": True, "weight_decay": 0.7}, {"max_exp_avg_sq": 2.0}),
+    (torch.optim.AdamW, {"amsgrad": True, "weight_decay": 3.0}, {"max_exp_avg_sq": 2.0}),
+    (torch.optim.AdamW, {"amsgrad": True, "betas": (0.5, 0.999), "weight_decay": 0.7}, {"max_exp_avg_sq": 2.0}),
+    (torch.optim.NAdam, {"betas": (0.9, FOREVER), "weight_decay": 0.7}, {"exp_avg_sq": 2.0}),
+    (torch.optim.Adamax, {"betas": (0.8, FOREVER), "weight_decay": 0.7}, {"exp_inf": 1.0}),
+    (torch.optim.RMSprop, {"alpha": 1.0, "momentum": 0.5, "weight_decay": 0.7}, {"square_avg": 2.0}),
+    (torch.optim.Adagrad, {"weight_decay": 0.7}, {"sum": 2.0}),
+    (torch.optim.Adadelta, {"rho": 1.0, "weight_decay": 0.7}, {"square_avg": 2.0}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "powers"), DECAYED, ids=[f"{one[0].__name__}-{i}" for i, one in enumerate(DECAYED)]
+)
+def test_with_weight_decay_the_threshold_is_where_torch_begins_to_diverge_once_the_divisor_stands(
+    kind, settings, powers
+):
+    """The divisor is large and differs from weight to weight, and the settings hold it where it is."""
+    divisors = {"one": torch.tensor([1.0, 3.0]), "two": torch.tensor([2.0, 0.5, 8.0])}
+
+    def begun(lr):
+        bowl = Bowl()
+        optimizer = kind(bowl.parameters(), lr=lr, **settings)
+        step(bowl, optimizer)  # makes the state
+        for name, one in bowl.named_parameters():
+            one.data.fill_(1e-6)
+            for key, value in optimizer.state[one].items():
+                optimizer.state[one][key] = torch.full_like(value, LONG) if key == "step" else 0.0 * value
+            for key, power in powers.items():
+                optimizer.state[one][key] = divisors[name].double() ** power
+        return bowl, optimizer
+
+    def ratio(lr):
+        bowl, optimizer = begun(lr)
+        named = dict(bowl.named_parameters())
+        reading = torch_rules.read(optimizer, named, Layout.of((name, tuple(one.shape)) for name, one in named.items()))
+        scale = reading.scale.double()
+        decay = torch.zeros(5) if reading.decay is None else reading.decay.double()
+        felt = scale[:, None] * (bowl.curvature + torch.diag(decay)) * scale
+        return float(torch.linalg.eigvalsh(felt)[-1]) / reading.threshold
+
+    low, high = 1e-3, 1e3
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if 0 < ratio(middle) < 1 else (low, middle)
+    for share, grows in ((0.98, False), (1.02, True)):
+        bowl, optimizer = begun(share * low)
+        sizes = []
+        for _ in range(250):
+            step(bowl, optimizer)
+            sizes.append(max(float(one.detach().abs().max()) for one in bowl.parameters()))
+        assert (max(sizes) > 1e-4) == grows
+
+
+def step(bowl, optimizer):
+    optimizer.zero_grad()
+    bowl(torch.zeros(1)).sum().backward()
+    optimizer.step()
+
+
+def test_another_step_is_another_rule():
+    class Signed(torch.optim.Adam):
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for one in group["params"]:
+                    one.data -= group["lr"] * one.grad.sign()
+
+    class Renamed(torch.optim.Adam):
+        """The same rule under another name."""
+
+    module = network()
+    named, land = dict(module.named_parameters()), from_module(module, nn.MSELoss(), (X.double(), Y.double()))
+    signed, renamed, patched = Signed(named.values()), Renamed(named.values()), Renamed(named.values())
+    torch.optim.lr_scheduler.LambdaLR(renamed, lambda epoch: 1.0)  # wraps the step, which stays the rule that it was
+    patched.step = lambda: None
+    for optimizer in (signed, patched):
+        reading = torch_rules.read(optimizer, named, land.layout)
+        assert (reading.threshold, torch_rules.follows(optimizer)) == (None, None)
+        assert "its step is not that of Adam" in reading.note
+    trained(module, renamed, 1)
+    assert torch_rules.read(renamed, named, land.layout).threshold == pytest.approx(2 * 1.9 / (1e-3 * 0.1))
+
+
+class Odd(torch.optim.Optimizer):
+    """It has no step size of its own."""
+
+    def __init__(self, params, **defaults):
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for one in self.param_groups[0]["params"]:
+            one -= 0.01 * one.grad
+
+
+@pytest.mark.parametrize("defaults", [{}, {"lr": None}, {"learning_rate": 0.1}])
+def test_an_optimizer_without_a_step_size_is_read(defaults):
+    module = network()
+    named, land = dict(module.named_parameters()), from_module(module, nn.MSELoss(), (X.double(), Y.double()))
+    reading = torch_rules.read(Odd(named.values(), **defaults), named, land.layout)
+    assert (reading.lr, reading.threshold) == (None, None)
+    assert reading.note == "No stability threshold is known for Odd."
 
 
 def test_groups_of_different_momentum_have_no_one_threshold():
