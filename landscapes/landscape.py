@@ -118,6 +118,14 @@ class Landscape(Facts, Declared):
         """Does the loss of a sample depend on the samples that are evaluated with it, as with batch norm?"""
         return False
 
+    @property
+    def reduction(self) -> str:
+        """How the loss is made of losses of samples: "mean" or "sum"; "other" where it is neither, or nobody knows.
+
+        Of a sum, loss, gradient and curvature of a mini-batch are on average its share of those of all samples.
+        """
+        return "mean"
+
     @abstractmethod
     def start(
         self, runs: int = 1, seed: int = 0, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"

@@ -7,7 +7,8 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import pairwise
+from functools import partial
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscapes import derivatives, selfcheck
-from landscapes.batches import Batch, Tree, leaves, mapped
+from landscapes.batches import Batch, Tree, frame, joined, leaves, mapped
 from landscapes.landscape import Layout
+from landscapes.reduction import Kind, Reduction, kind, said
 
 LossFunction = Callable[[Any, Any], Tensor]
 
@@ -25,8 +27,13 @@ _BLOCK = 512  # samples evaluated at once, so that activations stay in the cache
 _CACHE_BYTES = 2 << 20  # what the runs evaluated together may keep live on a CPU core
 _GPU_SHARE = 4  # on a GPU they may take a quarter of the free memory
 _TRIAL = 8  # samples on which a new landscape is tried out
+_KINDS = 8  # batches that differ in what they hold, of which the loss is looked at
 _PERTURBATION = 0.1  # of a tensor's own size: how far other starts lie where a layer cannot be initialised again
 _RANDOM = threading.RLock()  # torch's generators belong to the process: one evaluation at a time may set them
+
+
+class NoLoss(ValueError):
+    """The module and its loss cannot be evaluated on the data."""
 
 
 class Model:
@@ -36,7 +43,10 @@ class Model:
         self, module: nn.Module, loss_fn: LossFunction, batches: list[Batch], test: list[Batch] | None, seed: int
     ):
         self._module, self._loss_fn, self._seed = module, loss_fn, seed
-        self._batches, self._test = batches, test
+        # Does the loss differentiate in inputs, as one that holds the residual of a differential equation?
+        self._in_inputs = any(leaf.requires_grad for batch in batches for leaf in leaves(batch))
+        self._given = self._batches = [batch.mapped(Tensor.detach) for batch in batches]
+        self._test = None if test is None else [batch.mapped(Tensor.detach) for batch in test]
         trainable = {name: one.detach().clone() for name, one in module.named_parameters() if one.requires_grad}
         frozen = {name: one.detach().clone() for name, one in module.named_parameters() if not one.requires_grad}
         self._constants = frozen | {name: one.detach().clone() for name, one in module.named_buffers()}
@@ -49,6 +59,7 @@ class Model:
         self._lock = threading.Lock()
         self.notes: list[str] = []
         self.stochastic = self.coupled = self.differences = self._math_attention = False
+        self.reduction: Reduction = "mean"
         self.together = True
         self._narrow: torch.dtype | None = None  # the one precision in which the module computes
         self._width = 1.0  # numbers per sample of the widest layer
@@ -59,11 +70,15 @@ class Model:
     def loss(self, params: Tensor, batch: Batch) -> Tensor:
         """The loss () at one parameter vector (dim,)."""
         inside, batch = self._narrowed(params), batch.mapped(self._narrowed)
-        with self._drawing(params):
+        outside = torch.is_grad_enabled()
+        if self._in_inputs:
+            batch = batch.mapped(_free)
+        with self._drawing(params), torch.set_grad_enabled(outside or self._in_inputs):
             value = self._criterion(inside)(self._outputs(inside, batch.inputs), batch.targets)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise ValueError("loss_fn must return a tensor that holds one number, the mean over the batch.")
-        return value.reshape(()).to(params.dtype)
+        value = value.reshape(()).to(params.dtype)
+        return value if outside else value.detach()
 
     def losses(self, params: Tensor, batch: Batch, own_batches: bool = False) -> Tensor:
         """The losses (runs,) at params (runs, dim); with `own_batches` the batch holds (runs, b, ...), one set a run."""
@@ -74,7 +89,13 @@ class Model:
             self._kept("constants", self._narrowed(params[0])),
             self._criterion(self._narrowed(params[0])),
         )  # made outside vmap
-        return vmap(self.loss, in_dims=(0, 0 if own_batches else None), randomness="same")(params, batch)
+        if not own_batches:
+            return vmap(self.loss, in_dims=(0, None), randomness="same")(params, batch)
+
+        def on_rows(point: Tensor, rows: list[Tensor]) -> Tensor:  # what is no tensor is the same for all
+            return self.loss(point, batch.filled(rows))
+
+        return vmap(on_rows, randomness="same")(params, batch.tensors)
 
     def outputs(self, params: Tensor, inputs: Tree) -> Tree:
         """What the module returns for one parameter vector (dim,)."""
@@ -144,14 +165,23 @@ class Model:
         return None if self._test is None else self._kept("test", like)
 
     def blocks(self, like: Tensor) -> list[tuple[float, Batch]]:
-        """All data, cut into what fits the cache, each with its share of the samples."""
+        """All data, cut into what fits the cache where their losses add up, each with its factor in the loss of all."""
         batches = self.training(like)
-        if len(batches) == 1 and self.samples is not None and not (self.coupled or like.is_cuda):
+        if self.samples is not None and not (self.coupled or like.is_cuda):
             count = max(1, round(self.samples / _BLOCK))
             cuts = [index * self.samples // count for index in range(count + 1)]
-            batches = [batches[0].mapped(lambda leaf, a=a, b=b: leaf[a:b]) for a, b in pairwise(cuts)]  # type: ignore[misc]
-        sizes = [batch.samples or 1 for batch in batches]
-        return [(size / sum(sizes), batch) for size, batch in zip(sizes, batches, strict=True)]
+            batches = [batches[0].taken(slice(*ends)) for ends in pairwise(cuts)]
+        return list(zip(self._shares(batches), batches, strict=True))
+
+    def _shares(self, batches: list[Batch]) -> list[float]:
+        """What each batch's loss counts in that of all: as much as its samples, or in a sum wholly."""
+        if self.reduction == "sum":
+            return [1.0] * len(batches)
+        sizes = [batch.size for batch in batches]
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes):  # how many samples one of them has, cannot be told
+            known = [1] * len(sizes)
+        return [size / sum(known) for size in known]
 
     def _kept(self, what: str, like: Tensor) -> Any:
         """Something that stays the same, in the dtype and on the device of `like`."""
@@ -159,9 +189,7 @@ class Model:
         if key in self._placed:
             return self._placed[key]
 
-        def place(leaf: Tensor) -> Tensor:
-            return _cast(leaf, like.dtype).to(like.device)
-
+        place = partial(_like, like)
         with torch.inference_mode(False):
             made: Any
             match what:
@@ -217,17 +245,7 @@ class Model:
 
     def _examine(self) -> None:
         """Finds out on a few samples what the module supports. Raises ValueError where there is no loss to move on."""
-        whole = self.training(self.initial)[0]
-        piece = whole if whole.samples is None else whole.mapped(lambda leaf: leaf[:_TRIAL])
-        before = torch.random.get_rng_state()
-        try:
-            with self._watching_widths(piece.samples or 1):
-                first = self.loss(self.initial, piece)
-        except Exception as failure:  # whatever a user's code raises, with the place where it was called
-            raise ValueError(f"The module and its loss cannot be evaluated on the data: {line(failure)}") from failure
-        finally:
-            self.stochastic = not torch.equal(before, torch.random.get_rng_state())
-            torch.random.set_rng_state(before)
+        first, piece = self._tried()
         if not first.is_floating_point() or not self._follows(piece):
             raise ValueError(
                 "The loss does not depend on the module's parameters as far as torch can follow: look for a detach(), an .item() "
@@ -236,7 +254,28 @@ class Model:
         self._examine_precision(piece)
         self._examine_curvature(piece)  # before runs: plain attention can also be batched over them
         self._examine_runs(piece)
-        self._examine_samples(piece)
+        self._examine_samples()
+
+    def _tried(self) -> tuple[Tensor, Batch]:
+        """A loss, and the batch it is of: a few samples, all together, or where that fails the first batch as it came."""
+        given, failure = self._batches, None
+        for self._batches in (joined(given), given):
+            whole = self._batches[0].mapped(partial(_like, self.initial))
+            few = whole if whole.samples is None else whole.taken(slice(_TRIAL))
+            for piece in (few, whole):
+                before = torch.random.get_rng_state()
+                try:
+                    with self._watching_widths(piece.samples or 1):
+                        first = self.loss(self.initial, piece)
+                    self.stochastic = not torch.equal(before, torch.random.get_rng_state())
+                    if bool(torch.isfinite(first)) or piece is whole:
+                        return first, piece
+                except Exception as caught:  # whatever a user's code raises; the last was of the data as they came
+                    failure = caught
+                finally:
+                    torch.random.set_rng_state(before)
+        assert failure is not None
+        raise NoLoss(f"The module and its loss cannot be evaluated on the data: {line(failure)}") from failure
 
     @contextmanager
     def _watching_widths(self, samples: int) -> Iterator[None]:
@@ -267,6 +306,10 @@ class Model:
             self._say(f"The module computes in {self._narrow} only, whatever precision is asked for", failure)
 
     def _examine_runs(self, piece: Batch) -> None:
+        if self._in_inputs:  # torch cannot batch over such a derivative
+            self.together = False
+            self._say("Runs are computed one after the other, because the loss differentiates in its inputs")
+            return
         pair = torch.stack([self.initial, 0.9 * self.initial])
         alone = torch.stack([self.loss(one, piece) for one in pair])
         try:
@@ -281,20 +324,28 @@ class Model:
                 "Runs are computed one after the other, because the module cannot be batched over parameters", failure
             )
 
-    def _examine_samples(self, piece: Batch) -> None:
-        """Is the loss of a batch the mean of its samples' losses?"""
-        if self.samples is None or self.samples < 4 or self.stochastic:
-            self.coupled = True
-            return
-        count = piece.samples or 1
-        parts = [piece.mapped(lambda leaf: leaf[: count // 2]), piece.mapped(lambda leaf: leaf[count // 2 :])]
-        mean = sum((part.samples or 1) / count * self.loss(self.initial, part) for part in parts)
-        self.coupled = not torch.allclose(torch.as_tensor(mean), self.loss(self.initial, piece), rtol=1e-3, atol=1e-6)
-        if self.coupled:
-            self._say(
-                "The loss of a batch is not the mean of its samples' losses (batch norm in training mode, class weights, or a "
-                "sum): the data are evaluated whole, and a mini-batch has another expected loss than the whole"
-            )
+    def _examine_samples(self) -> None:
+        """How the loss of a batch is made of its samples' losses, and what follows for evaluating all of them."""
+        precision = self._narrow or torch.float64
+        start = self.initial if self._narrow else self.initial.double()
+        noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(start)
+        # Where a last layer starts at zero, all samples have the same loss: a second point has none so special.
+        points = [start, start + _PERTURBATION * (start.square().mean().sqrt() + _PERTURBATION) * noise]
+
+        def loss(params: Tensor, batch: Batch) -> Tensor:
+            return self.loss(params, batch.mapped(partial(_like, params)))
+
+        looked_at = {frame(batch): batch for batch in reversed(self._batches)}  # one of each kind of batch
+        found = {
+            kind(loss, points, batch, width=self._width, stochastic=self.stochastic, precision=precision)
+            for batch in islice(reversed(looked_at.values()), _KINDS)
+        }
+        whole = found.pop() if len(found) == 1 else Kind("other", True)
+        self.reduction, self.coupled = whole
+        if self.reduction == "other":
+            self._batches = self._given
+        for sentence in said(whole, self._batches, self.stochastic):
+            self._say(sentence)
 
     def _examine_curvature(self, piece: Batch) -> None:
         """Finds the way to second derivatives that is right, see `selfcheck`."""
@@ -315,6 +366,16 @@ class Model:
 
     def _say(self, sentence: str, failure: Exception | None = None) -> None:
         self.notes.append(f"{sentence}." if failure is None else f"{sentence}: {line(failure)}")
+
+
+def _like(other: Tensor, leaf: Tensor) -> Tensor:
+    """The tensor in the dtype, unless it holds whole numbers, and on the device of another."""
+    return _cast(leaf, other.dtype).to(other.device)
+
+
+def _free(leaf: Tensor) -> Tensor:
+    """A tensor that can be differentiated in, unless it holds whole numbers."""
+    return leaf.detach().requires_grad_(leaf.is_floating_point())
 
 
 def _cast(leaf: Tensor, dtype: torch.dtype | None) -> Tensor:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from landscapes import derivatives
 from landscapes.batches import Batch, Tree, collected
 from landscapes.landscape import Landscape, Layout
-from landscapes.model import LossFunction, Model, line
+from landscapes.model import LossFunction, Model, NoLoss, line
+from landscapes.reduction import Reduction
 
 _KEPT_NUMBERS = (
     1 << 27
@@ -40,8 +41,12 @@ def from_module(
     """The landscape of `loss_fn(module(inputs), targets)` over the module's trainable parameters.
 
     data: (inputs, targets), where inputs may be a tuple for several arguments or a dictionary for keyword arguments; a
-    mapping, for `loss_fn(module(**mapping), mapping)`; or an iterable of such batches, for example a DataLoader, of which
-    at most `limit` samples are taken. The loss of a batch is to be the mean over its samples.
+    mapping, for `loss_fn(module(**mapping), mapping)`; a tensor, for `loss_fn(module(inputs), inputs)`; a Dataset; or an
+    iterable of such batches, for example a DataLoader, of which at most `limit` samples are taken. Arrays count as tensors. A
+    tensor that requires a gradient still does where the loss is computed. Batches are joined where they differ in samples
+    alone; others are kept apart, and count as much as they have samples. The loss of a batch is to be the mean over its
+    samples; of a sum, the landscape is the sum over all samples (see `ModuleLandscape.reduction`); any other is evaluated on
+    the batches as they come.
     training: whether layers such as batch norm behave as in training (the statistics of the batch that is evaluated) or as
     in use (their running statistics); by default each as the module stands. dropout: None for none, or the seed of masks
     that are the same at every evaluation. test: held-out data in the same forms, for `test_set`.
@@ -56,7 +61,12 @@ def from_module(
     if not any(one.requires_grad for one in module.parameters()):
         raise ValueError("The module has no parameter that requires a gradient: there is nothing to move.")
     held_out = None if test is None else collected(test)
-    model = Model(_copied(module, training, dropout), loss_fn, collected(data, limit), held_out, seed=dropout or 0)
+    batches = collected(data, limit)
+    try:
+        model = Model(_copied(module, training, dropout), loss_fn, batches, held_out, seed=dropout or 0)
+    except NoLoss as refusal:
+        few = "" if limit is None else f" Of the data, at most limit = {limit} samples were taken."
+        raise ValueError(f"{refusal}{few}") from refusal.__cause__
     for note in model.notes:
         warnings.warn(note, RuntimeWarning, stacklevel=2)
     return ModuleLandscape(model)
@@ -90,7 +100,9 @@ class ModuleLandscape(Landscape):
 
     @property
     def equation(self) -> str:
-        return r"\frac{1}{n}\sum_i \ell\left(f_w(x_i),\; y_i\right)"
+        if self.reduction == "other":
+            return r"\ell\left(f_w(x),\; y\right)"
+        return (r"\frac{1}{n}" if self.reduction == "mean" else "") + r"\sum_i \ell\left(f_w(x_i),\; y_i\right)"
 
     @property
     def layout(self) -> Layout:
@@ -103,6 +115,10 @@ class ModuleLandscape(Landscape):
     @property
     def coupled(self) -> bool:
         return self.model.coupled
+
+    @property
+    def reduction(self) -> Reduction:
+        return self.model.reduction
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -141,7 +157,7 @@ class ModuleLandscape(Landscape):
 
     def _single(self, batches: list[Batch]) -> Batch:
         if len(batches) > 1:
-            raise ValueError("The batches of these data differ in shape: there is no single set of inputs and targets.")
+            raise ValueError("The batches of these data are kept apart: there is no single set of inputs and targets.")
         return batches[0]
 
     def outputs(self, params: Tensor, inputs: Tree) -> Tree:
@@ -203,7 +219,7 @@ class ModuleLandscape(Landscape):
         whole = self._single(self.model.training(params))
         batch = batch.to(params.device)
         if batch.ndim == 1:
-            picked = whole.mapped(lambda leaf: leaf[batch])
+            picked = whole.taken(batch)
             for rows in chunks:
                 yield rows, [partial(self._term, 1.0, picked, False)]
             return
