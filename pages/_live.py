@@ -12,12 +12,14 @@ from pages import _predict as predict
 from pages import _room as room
 from pages import _services as services
 from pages._components import Part
+from pages._drawn import drawn
 from pages._link import reproduced
 from ravine import Experiment, Result
 from ravine.jobs import CANCELLED, FAILED, QUEUED, Busy, Job
 from ravine.question import unanswered
 
 _EVERY = 0.5  # seconds between two looks at a running computation
+_SELDOM = 2.0  # and at one that has not begun while others come before it
 _BLINK = 0.3  # seconds that a page may wait for something to show
 
 
@@ -40,9 +42,9 @@ def live(experiment: Experiment, draw: Callable[[Result], Sequence[Part]], *, ea
         job = _job(experiment)
         if eager and job is not None:
             services.jobs().first(job, _BLINK)
-    polling = _active(experiment)
+    pace = _pace(_job(experiment))
 
-    @st.fragment(run_every=_EVERY if polling else None)
+    @st.fragment(run_every=pace)
     def follow() -> None:
         services.jobs().poll(experiment, services.visitor())  # being asked for keeps a computation alive
         job = _job(experiment)
@@ -59,7 +61,8 @@ def live(experiment: Experiment, draw: Callable[[Result], Sequence[Part]], *, ea
             if result is not None:
                 above.caption("Below: the last run, until this one has something to show.")
         if result is not None and hidden:
-            begun = components.figure(f"{view} asked", unanswered(result).figure().to_json())
+            axes = drawn(result, lambda: unanswered(result).figure().to_json(), "asked")
+            begun = components.figure(f"{view} asked", axes)
             room.show(experiment, [begun], asking=True)
         elif result is not None:
             st.session_state[f"{view} last"] = result
@@ -70,8 +73,8 @@ def live(experiment: Experiment, draw: Callable[[Result], Sequence[Part]], *, ea
         else:
             components.figure(f"{view} waiting", "")
         # By what was drawn, not by what is true by now: a job that ends meanwhile would leave its progress bar for good.
-        if polling != active:
-            st.rerun()  # the page as a whole decides whether to poll
+        if active != (pace is not None) or (pace == _SELDOM and _pace(job) == _EVERY):
+            st.rerun()  # the page as a whole decides how often to poll
 
     follow()
 
@@ -80,6 +83,13 @@ def _job(experiment: Experiment) -> Job | None:
     """The session's job, if it is about this experiment. Kept here, so that its partial result outlives the queue."""
     job: Job | None = st.session_state.get(f"{experiment.view} job")
     return job if job is not None and job.experiment.key == experiment.key else None
+
+
+def _pace(job: Job | None) -> float | None:
+    """Seconds between two looks at a job, or None where there is nothing to wait for."""
+    if job is None or not job.active:
+        return None
+    return _SELDOM if job.result is None and services.jobs().ahead(job) else _EVERY
 
 
 def _active(experiment: Experiment) -> bool:

@@ -7,6 +7,7 @@ import streamlit as st
 from landscapes import Surface
 from pages import _components as components
 from pages import _services as services
+from pages._drawn import drawn
 from pages._sharing import plain
 from ravine import Experiment, Result, export
 from ravine.differences import differences
@@ -65,6 +66,10 @@ def numbers(side: str, experiment: Experiment) -> Result | None:
     return job.result
 
 
+def _figure(result: Result) -> str:
+    return drawn(result, lambda: export.narrow(result.figure()).to_json(), "narrow", result.experiment.to_url())
+
+
 def _start(side: str, experiment: Experiment) -> None:
     try:
         st.session_state[f"compare {side} job"] = services.jobs().submit(experiment, _owner(side))
@@ -119,7 +124,7 @@ def results() -> None:
             result = numbers(side, experiments[side])
             if result is not None:
                 shown[side] = result
-                components.figure(f"compare figure {side}", export.narrow(result.figure()).to_json())
+                components.figure(f"compare figure {side}", _figure(result))
                 st.markdown(plain(" ".join(result.sentences())))
                 st.link_button("Open this side", experiments[side].to_url(), icon=":material/open_in_new:")
     both = len(shown) == 2 and all(one.complete for one in shown.values())

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import streamlit as st
-from plotly.graph_objects import Figure
 
 from pages import _components as components
 from pages import _room as room
 from pages import _services as services
 from pages._components import Part
 from pages._controls import intro
+from pages._drawn import drawn
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
@@ -45,10 +45,13 @@ def draw(result: Result) -> list[Part]:
     with along:
         # Where a click is answered, and how many pixels a tall screen keeps for what stands below.
         room_below = {"below": 80} if beside and len(result.paths) == 1 else {}
-        figure = looked.figure().update_layout(meta={"answer": f"{VIEW}-beside"} | room_below)
-        parts = [components.figure(f"{VIEW} figure", figure.to_json(), on_click_change=_clicked)]
+        meta = {"answer": f"{VIEW}-beside"} | room_below
+        figure = drawn(
+            result, lambda: looked.figure().update_layout(meta=meta).to_json(), VIEW, asked.to_url(), bool(room_below)
+        )
+        parts = [components.figure(f"{VIEW} figure", figure, on_click_change=_clicked)]
     with beside[0].container(key=f"{VIEW} beside") if beside else st.container():
-        parts += look(looked)
+        parts += look(result, asked)
     if len(result.paths) > 1:
         table(result)
     download(result)
@@ -81,10 +84,9 @@ def table(result: Result) -> None:
     st.markdown(head + "\n".join(rows), unsafe_allow_html=True)
 
 
-def look(result: Result) -> list[Part]:
+def look(result: Result, asked: Experiment) -> list[Part]:
     """What is seen at the step that was clicked: the loss along the top eigenvector with the iterates on it, or the
     spectrum; nothing before a click."""
-    asked = result.experiment
     step_column, open_column = st.columns(2, gap="small", vertical_alignment="bottom")
     st.session_state[_AT] = asked.at if asked.at >= 0 else None
     step_column.number_input(
@@ -114,23 +116,23 @@ def look(result: Result) -> list[Part]:
     )  # fmt: skip
     try:
         with st.spinner("Looking …"):
-            figure, told = _seen(result, asked)
+            figure, told = drawn(result, lambda: _seen(result, asked), "look", asked.to_url())
     except ValueError as refusal:
         st.info(str(refusal), icon=":material/info:")
         return []
-    part = components.figure(f"{VIEW} cut", figure.to_json())
+    part = components.figure(f"{VIEW} cut", figure)
     st.caption(told)
     return [part]
 
 
-def _seen(result: Result, asked: Experiment) -> tuple[Figure, str]:
-    """The picture of what is looked at, and what it says. Raises ValueError, with a sentence, where there is nothing to see."""
+def _seen(result: Result, asked: Experiment) -> tuple[str, str]:
+    """The figure of what is looked at, and what it says. Raises ValueError, with a sentence, where there is nothing to see."""
     color = run_colors(asked)[asked.run - 1]
     if asked.aspect == "spectrum":
         spectrum = services.spectrum(result, asked.run - 1, asked.at)
-        return density(spectrum, color=color), told_of_spectrum(spectrum)
+        return density(spectrum, color=color).to_json(), told_of_spectrum(spectrum)
     cut = services.cut(result, asked.run - 1, asked.at)
-    return line_cut(cut, color=color), told_of_cut(cut)
+    return line_cut(cut, color=color).to_json(), told_of_cut(cut)
 
 
 def _base() -> str:

@@ -15,6 +15,7 @@ from pages import _room as room
 from pages import _services as services
 from pages._components import Part
 from pages._controls import intro, own_controls, put, section
+from pages._drawn import drawn
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
@@ -77,25 +78,30 @@ def draw(result: Result) -> list[Part]:
     looks_closer = {"on_range_change": lambda: _zoomed(result), "on_whole_change": _whole}
     if plane is None:
         trained = dataclasses.replace(result, experiment=training(result.experiment))
-        return [components.figure(f"{VIEW} figure", trained.figure().to_json())]
+        figure = drawn(result, lambda: trained.figure().to_json(), "training")
+        return [components.figure(f"{VIEW} figure", figure)]
     looks = {name: getattr(experiment, name) for name in ("mode", "drawing", "clip")}
-    result = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, **looks))
+    given, result = result, dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, **looks))
+    link = result.experiment.to_url()
     if result.experiment.drawing == "map" and not result.beside:
-        identity, packet = map_field(result)
+        identity, packet = drawn(given, lambda: map_field(result), "field", link)
+        view = drawn(given, lambda: slice_view(result, identity), "view", link)
         parts = [
             components.field(f"{VIEW} field", packet),
-            components.canvas(f"{VIEW} canvas", slice_view(result, identity), **looks_closer),
+            components.canvas(f"{VIEW} canvas", view, **looks_closer),
         ]
         flat = result.experiment.mode == "contour"
         moves = f" {_CLOSER} With Shift, drag the picture." if flat else ""
         st.caption(f"{note(plane).capitalize()}.{moves}")  # the other figures say how exact they are themselves
     else:
-        parts = [components.chart(f"{VIEW} chart", result.figure().to_json(), **looks_closer)]
+        figure = drawn(given, lambda: result.figure().to_json(), VIEW, link)
+        parts = [components.chart(f"{VIEW} chart", figure, **looks_closer)]
         st.caption(_CLOSER)
     if QUANTITIES[result.experiment.quantity].costly and result.experiment.points > COARSE:
         st.caption(f"Each point costs eigenvalues, so that {COARSE} of them an axis must do.")
     if result.lines:
-        parts.append(components.figure(f"{VIEW} barrier", barriers(result.lines).to_json()))
+        figure = drawn(given, lambda: barriers(result.lines).to_json(), "barriers")
+        parts.append(components.figure(f"{VIEW} barrier", figure))
     if not result.complete:
         return parts
     _navigate()
@@ -112,7 +118,10 @@ def draw(result: Result) -> list[Part]:
         help="The next plane is then drawn beside this one, on the same scale, with the difference of the two.",
     )  # fmt: skip
     if kept is not None and kept.experiment.key != result.experiment.key:
-        components.figure(f"{VIEW} difference", difference(kept, result).to_json())
+        figure = drawn(
+            given, lambda: difference(kept, result).to_json(), "difference", link, kept.experiment.to_url(), kept.digest
+        )
+        components.figure(f"{VIEW} difference", figure)
     return parts
 
 

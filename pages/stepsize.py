@@ -21,6 +21,7 @@ from pages._controls import (
     settings_of,
     visible,
 )
+from pages._drawn import drawn
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import batch_controls
@@ -83,7 +84,7 @@ def draw(result: Result) -> list[Part]:
     rest = result.sentences()[1:]
     if rest:
         st.markdown("\n".join(f"- {plain(sentence)}" for sentence in rest))
-    part = components.figure(f"{VIEW} figure", result.figure().to_json())
+    part = components.figure(f"{VIEW} figure", drawn(result, lambda: result.figure().to_json(), VIEW))
     with st.expander("Every number, and where it comes from", icon=":material/functions:"):
         rows = "".join(
             f"| {one.label} | {one.value} | ${_in_table(one.formula)}$ | {one.how} | {one.reference} |\n"

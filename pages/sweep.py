@@ -24,6 +24,7 @@ from pages._controls import (
     settings_of,
     visible,
 )
+from pages._drawn import drawn
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import batch_controls
@@ -203,7 +204,7 @@ def draw(result: Result) -> list[Part]:
     shown = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, outcome=experiment.outcome))
     part = components.chart(
         f"{VIEW} figure",
-        shown.figure().to_json(),
+        drawn(result, lambda: shown.figure().to_json(), VIEW, experiment.outcome),
         on_range_change=lambda: _zoomed(result.experiment),
         on_point_change=lambda: _clicked(result.experiment),
         on_whole_change=_out,

@@ -1,0 +1,47 @@
+"""Pictures of results, made once for all who see them: a page that looks again at the same numbers builds nothing."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+from ravine import Result
+
+_LOOKS = 16  # kept of one result
+
+T = TypeVar("T")
+
+
+class _Album:
+    """The pictures of one result; whoever wants one that is being made waits for it."""
+
+    def __init__(self) -> None:
+        self._pictures: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def picture(self, look: Hashable, make: Callable[[], Any]) -> Any:
+        with self._lock:
+            if look not in self._pictures:
+                self._pictures[look] = make()
+            self._pictures.move_to_end(look)
+            while len(self._pictures) > _LOOKS:
+                self._pictures.popitem(last=False)
+            return self._pictures[look]
+
+
+_albums: dict[int, _Album] = {}  # by the identity of a result, for as long as it lives
+_opening = threading.Lock()
+
+
+def drawn(result: Result, make: Callable[[], T], *look: Hashable) -> T:
+    """What `make` gives. It must depend on nothing but this very result and `look`."""
+    with _opening:
+        if id(result) not in _albums:
+            _albums[id(result)] = _Album()
+            weakref.finalize(result, _albums.pop, id(result))
+        album = _albums[id(result)]
+    picture: T = album.picture(look, make)
+    return picture
