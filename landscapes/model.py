@@ -6,7 +6,7 @@ import copy
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice, pairwise
 from typing import Any
@@ -14,9 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from landscapes import derivatives, selfcheck
+from landscapes import derivatives, execution, selfcheck
 from landscapes.batches import Batch, Tree, frame, joined, leaves, mapped
 from landscapes.landscape import Layout
 from landscapes.reduction import Kind, Reduction, kind, said
@@ -29,7 +28,6 @@ _GPU_SHARE = 4  # on a GPU they may take a quarter of the free memory
 _TRIAL = 8  # samples on which a new landscape is tried out
 _KINDS = 8  # batches that differ in what they hold, of which the loss is looked at
 _PERTURBATION = 0.1  # of a tensor's own size: how far other starts lie where a layer cannot be initialised again
-_RANDOM = threading.RLock()  # torch's generators belong to the process: one evaluation at a time may set them
 
 
 class NoLoss(ValueError):
@@ -40,9 +38,14 @@ class Model:
     """A module with its loss and data as a pure function of flat parameters. Made by `from_module`; safe in threads."""
 
     def __init__(
-        self, module: nn.Module, loss_fn: LossFunction, batches: list[Batch], test: list[Batch] | None, seed: int
+        self,
+        module: nn.Module,
+        loss_fn: LossFunction,
+        batches: list[Batch],
+        test: list[Batch] | None,
+        dropout: int | None,
     ):
-        self._module, self._loss_fn, self._seed = module, loss_fn, seed
+        self._module, self._loss_fn, self._dropout = module, loss_fn, dropout
         # Does the loss differentiate in inputs, as one that holds the residual of a differential equation?
         self._in_inputs = any(leaf.requires_grad for batch in batches for leaf in leaves(batch))
         self._given = self._batches = [batch.mapped(Tensor.detach) for batch in batches]
@@ -61,6 +64,7 @@ class Model:
         self.stochastic = self.coupled = self.differences = self._math_attention = False
         self.reduction: Reduction = "mean"
         self.together = True
+        self._answered: set[str] = set()  # what the module asked of torch that was done in another way
         self._narrow: torch.dtype | None = None  # the one precision in which the module computes
         self._width = 1.0  # numbers per sample of the widest layer
         self._examine()
@@ -73,7 +77,7 @@ class Model:
         outside = torch.is_grad_enabled()
         if self._in_inputs:
             batch = batch.mapped(_free)
-        with self._drawing(params), torch.set_grad_enabled(outside or self._in_inputs):
+        with self._executing(params), torch.set_grad_enabled(outside or self._in_inputs):
             value = self._criterion(inside)(self._outputs(inside, batch.inputs), batch.targets)
         if not isinstance(value, Tensor) or value.numel() != 1:
             raise ValueError("loss_fn must return a tensor that holds one number, the mean over the batch.")
@@ -99,7 +103,7 @@ class Model:
 
     def outputs(self, params: Tensor, inputs: Tree) -> Tree:
         """What the module returns for one parameter vector (dim,)."""
-        with self._drawing(params):
+        with self._executing(params):
             outputs = self._outputs(self._narrowed(params), mapped(inputs, self._narrowed))
         return mapped(outputs, lambda leaf: _cast(leaf, params.dtype))
 
@@ -112,8 +116,7 @@ class Model:
         }  # may be updated in place
         args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
         kwargs = inputs if isinstance(inputs, dict) else {}
-        with sdpa_kernel(SDPBackend.MATH) if self._math_attention else nullcontext():
-            return functional_call(self._own_module(), constants | self.layout.unpack(params), args, kwargs)
+        return functional_call(self._own_module(), constants | self.layout.unpack(params), args, kwargs)
 
     def _own_module(self) -> nn.Module:
         """A copy for this thread: while it is called, a module holds the tensors of the call."""
@@ -127,13 +130,13 @@ class Model:
         return self._kept("criterion", params) if isinstance(self._loss_fn, nn.Module) else self._loss_fn
 
     @contextmanager
-    def _drawing(self, like: Tensor) -> Iterator[None]:
-        """What the module draws at random is the same at every evaluation, and no draw of the user's."""
-        if not self.stochastic:
-            yield
-            return
-        with _RANDOM, torch.random.fork_rng(devices=[like.device.index or 0] if like.is_cuda else []):
-            torch.manual_seed(self._seed)
+    def _executing(self, like: Tensor) -> Iterator[None]:
+        """The user's code is called as `execution` says; what it draws at random is the same at every evaluation."""
+        with ExitStack() as stack:
+            if self.stochastic:
+                stack.enter_context(execution.draws_of(self._dropout or 0, like.device))
+            stack.enter_context(execution.checkpoints_run_directly())
+            stack.enter_context(execution.Plainly(self._dropout is not None, self._math_attention, self._answered))
             yield
 
     def chunk(self, params: Tensor) -> int:
@@ -251,6 +254,7 @@ class Model:
                 "The loss does not depend on the module's parameters as far as torch can follow: look for a detach(), an .item() "
                 "or a no_grad() on the way."
             )
+        self._tell_what_was_answered()
         self._examine_precision(piece)
         self._examine_curvature(piece)  # before runs: plain attention can also be batched over them
         self._examine_runs(piece)
@@ -263,19 +267,35 @@ class Model:
             whole = self._batches[0].mapped(partial(_like, self.initial))
             few = whole if whole.samples is None else whole.taken(slice(_TRIAL))
             for piece in (few, whole):
-                before = torch.random.get_rng_state()
                 try:
-                    with self._watching_widths(piece.samples or 1):
-                        first = self.loss(self.initial, piece)
-                    self.stochastic = not torch.equal(before, torch.random.get_rng_state())
+                    with execution.draws_kept(self.initial.device):
+                        before = execution.random_state(self.initial.device)
+                        with self._watching_widths(piece.samples or 1):
+                            first = self.loss(self.initial, piece)
+                        self.stochastic = not execution.same_state(before, execution.random_state(self.initial.device))
                     if bool(torch.isfinite(first)) or piece is whole:
                         return first, piece
                 except Exception as caught:  # whatever a user's code raises; the last was of the data as they came
                     failure = caught
-                finally:
-                    torch.random.set_rng_state(before)
         assert failure is not None
         raise NoLoss(f"The module and its loss cannot be evaluated on the data: {line(failure)}") from failure
+
+    def _tell_what_was_answered(self) -> None:
+        if self.stochastic and self._dropout is None:
+            self._say(
+                "The module draws random numbers for something else than dropout: the same ones at every evaluation"
+            )
+        if self._dropout is not None and not self.stochastic:
+            self._say(
+                "dropout has a seed, but nothing is drawn: F.dropout and its like follow the module's mode, see training=True"
+            )
+        if "shortened" in self._answered:
+            self._say(
+                "Embeddings with max_norm shorten longer rows within the loss, whose derivatives follow that, and leave the "
+                "parameters as they are, where training shortens the parameters and differentiates without it"
+            )
+        if "by frequency" in self._answered:
+            self._say("Gradients of embeddings are those of the loss: scale_grad_by_freq is left out")
 
     @contextmanager
     def _watching_widths(self, samples: int) -> Iterator[None]:

@@ -63,7 +63,7 @@ def from_module(
     held_out = None if test is None else collected(test)
     batches = collected(data, limit)
     try:
-        model = Model(_copied(module, training, dropout), loss_fn, batches, held_out, seed=dropout or 0)
+        model = Model(_copied(module, training, dropout), loss_fn, batches, held_out, dropout)
     except NoLoss as refusal:
         few = "" if limit is None else f" Of the data, at most limit = {limit} samples were taken."
         raise ValueError(f"{refusal}{few}") from refusal.__cause__
@@ -80,8 +80,8 @@ def _copied(module: nn.Module, training: bool | None, dropout: int | None) -> nn
     if training is not None:
         own.train(training)
     for layer in own.modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd):
-            layer.train(dropout is not None)
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and dropout is not None:
+            layer.train()
         if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.training:
             # Statistics of the batch alone: running ones would make the loss depend on what was evaluated before.
             layer.track_running_stats = False
