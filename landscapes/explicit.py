@@ -6,10 +6,13 @@ run; it is stable up to a step of 3.3 over the curvature.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from landscapes.landscape import Landscape
+Gradient = Callable[[Tensor], Tensor]  # (r, dim) -> (r, dim)
 
 _STAGES = (
     (1 / 5,),
@@ -25,30 +28,70 @@ _CREASE = (-0.125, 0, 2 / 7, -0.375, 0, 0, 3 / 14)
 _ERROR = (71 / 57600, 0, -71 / 16695, 71 / 1920, -17253 / 339200, 22 / 525, -1 / 40)  # order five less order four
 
 
-def explicit(
-    landscape: Landscape, point: Tensor, step: Tensor, tol: float, tries: int
-) -> tuple[Tensor, Tensor, Tensor]:
+class _Standing(NamedTuple):
+    """Where each of r runs is, and how far its next try goes."""
+
+    point: Tensor  # (r, dim)
+    slope: Tensor  # (r, dim), minus the gradient there
+    step: Tensor  # (r,)
+    time: Tensor  # (r,), since the start
+
+
+def explicit(grad: Gradient, point: Tensor, step: Tensor, tol: float, tries: int) -> tuple[Tensor, Tensor, Tensor]:
     """Where gradient flow is from points (r, dim) after so many tries of a step, first of `step` (r,), each with an error of at
     most `tol` relative to the parameters; how long they were together, and how long the next may be.
     """
-    time = torch.zeros_like(step)
-    slope = -landscape.grad(point)
+    now = _Standing(point, -grad(point), step, torch.zeros_like(step))
     for _ in range(tries):
-        slopes, new = [slope], point
-        for row in _STAGES:
-            new = point + step[:, None] * _combined(row, slopes)
-            slopes.append(-landscape.grad(new))
-        error, jump = _combined(_ERROR, slopes), _combined(_CREASE, slopes)
-        error = error.where((error.norm(dim=-1) > jump.norm(dim=-1))[:, None], jump)
-        taken, factor = judged(point, new, step[:, None] * error, tol)
-        point, slope = new.where(taken[:, None], point), slopes[-1].where(taken[:, None], slope)
-        time, step = time + step.where(taken, 0.0), step * factor
-    return point, time, step
+        now = _tried(grad, now, now.step, tol)
+    return now.point, now.time, now.step
 
 
-def judged(point: Tensor, new: Tensor, error: Tensor, tol: float) -> tuple[Tensor, Tensor]:
+def followed(
+    grad: Gradient, point: Tensor, duration: Tensor, step: Tensor, tol: Tensor, tries: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where gradient flow is from points (r, dim) after a `duration` (r,), by steps with an error of at most `tol` (r,) each,
+    relative to the parameters; the time that is left (r,) where so many tries were too few; how long the next step may be; and
+    how many tries there were.
+    """
+    now, tried = _Standing(point, -grad(point), step, torch.zeros_like(step)), torch.zeros_like(step)
+    for _ in range(tries):
+        left = duration - now.time
+        if not bool((left > 0).any()):
+            break
+        tried += left > 0
+        step = torch.minimum(now.step, left)
+        after = _tried(grad, now, step, tol)
+        taken, cut = after.time > now.time, step < now.step
+        # What is left of the duration says nothing about how long a step may be.
+        longest = torch.where(taken & cut, torch.maximum(now.step, after.step), after.step)
+        now = after._replace(
+            step=longest.where(left > 0, now.step), time=duration.where(taken & (step == left), after.time)
+        )
+    return now.point, duration - now.time, now.step, tried
+
+
+def _tried(grad: Gradient, now: _Standing, step: Tensor, tol: float | Tensor) -> _Standing:
+    """After one more try, of a `step` (r,)."""
+    slopes, new = [now.slope], now.point
+    for row in _STAGES:
+        new = now.point + step[:, None] * _combined(row, slopes)
+        slopes.append(-grad(new))
+    error, jump = _combined(_ERROR, slopes), _combined(_CREASE, slopes)
+    error = error.where((error.norm(dim=-1) > jump.norm(dim=-1))[:, None], jump)
+    taken, factor = judged(now.point, new, step[:, None] * error, tol)
+    return _Standing(
+        new.where(taken[:, None], now.point),
+        slopes[-1].where(taken[:, None], now.slope),
+        step * factor,
+        now.time + step.where(taken, 0.0),
+    )
+
+
+def judged(point: Tensor, new: Tensor, error: Tensor, tol: float | Tensor) -> tuple[Tensor, Tensor]:
     """Is a step from `point` to `new` (r, dim) with an estimated error taken (r,), and by which factor is the next one longer?"""
-    size = error.norm(dim=-1) / (tol * torch.maximum(point.norm(dim=-1), new.norm(dim=-1)))
+    allowed = tol * torch.maximum(point.norm(dim=-1), new.norm(dim=-1))
+    size = error.norm(dim=-1) / allowed.clamp_min(torch.finfo(point.dtype).tiny)  # at rest at zero, both are zero
     usable = torch.isfinite(size) & torch.isfinite(new).all(-1)
     factor = (0.8 * size.clamp_min(1e-12) ** -0.25).clamp(0.2, 10.0)  # the error is of fourth order in the step
     return usable & (size <= 1), factor.where(usable, 0.1)

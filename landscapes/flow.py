@@ -102,7 +102,7 @@ def flow_end(landscape: Landscape, params: Tensor, *, tol: float = 1e-5, most: i
         quick = short.nonzero()[:, 0]  # steps that grow no more: explicit ones go farther for what they cost
         if len(quick):
             begin = stride[quick].where(stride[quick] > 0, torch.minimum(step, unit)[quick])
-            point[quick], took, stride[quick] = explicit(landscape, point[quick], begin, tol, sprint)
+            point[quick], took, stride[quick] = explicit(landscape.grad, point[quick], begin, tol, sprint)
             time[quick] += took
             steps[rows[quick]] += sprint
     lead = params.shape[:-1]

@@ -15,7 +15,7 @@ from landscapes import Landscape, Surface
 from landscapes.alignment import Line
 from landscapes.pieces import Shelf
 from optimizers import Trajectory, composed, layers, running, studying, sweeping, swept
-from optimizers.flow import GradientFlow
+from optimizers.flow import FlowError, GradientFlow
 from optimizers.probes import Probe
 from ravine import cuts
 from ravine.connection import CURVED, bending, between
@@ -177,7 +177,7 @@ def _batch(experiment: Experiment, runs: list[Run], *, several: bool, shelf: She
         starts[0] if alone else starts,
         experiment.steps,
         seeds[0] if alone else seeds,
-        probes_of(experiment, runs[0]),
+        (*probes_of(experiment, runs[0]), *([FlowError()] if isinstance(rules[0].rule, GradientFlow) else [])),
         batch_size=runs[0].batch_size or None,
         sampling=experiment.sampling,
         probe_every=experiment.every,

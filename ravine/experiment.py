@@ -101,7 +101,7 @@ class Experiment(Declared):
     flow: bool = setting(
         False,
         label="Gradient flow",
-        help="Follow the gradient flow from the same start over the same time η t as well.",
+        help="Follow the gradient flow from the same start over the same time η t as well, each substep to 1e-8 of the parameters.",
     )
     relative: bool = setting(
         False, label="In units of the threshold", help="Divide each sharpness by its run's stability threshold."

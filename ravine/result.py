@@ -231,7 +231,8 @@ class Result:
         """One for each run."""
         runs = self.experiment.runs
         told = [stability.sentence(self.experiment, run, path) for run, path in zip(runs, self.paths, strict=True)]
-        return [f"{run.label}: {one}" if run.label else one for run, one in zip(runs, told, strict=True)]
+        told = [f"{run.label}: {one}" if run.label else one for run, one in zip(runs, told, strict=True)]
+        return told if self.flow is None else [*told, stability.flow_sentence(self.flow)]
 
     def _slice_sentence(self) -> str:
         plane = self.plane

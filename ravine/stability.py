@@ -12,6 +12,7 @@ from torch import Tensor
 
 from landscapes import Landscape
 from optimizers import PROBES, Trajectory
+from optimizers.flow import FlowError
 from optimizers.probes import Probe, TopEigenvalues
 from ravine.experiment import Experiment
 from ravine.overlay import Run
@@ -147,6 +148,24 @@ def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
         f"The {gauge.called} reaches {gauge.text} = {float(gauge.limit[first]):.4g} at step {int(gauge.step[first])}; over "
         f"the last 30 % of the measurements it averages {gauge.late:.2f} times that."
     )
+
+
+def flow_sentence(path: Trajectory) -> str:
+    """How truly gradient flow was followed."""
+    if int(path.diverged_at) >= 0:
+        return (
+            f"Gradient flow could not be followed to step {int(path.diverged_at)}: it leaves every bound, or lies on creases "
+            "of the loss that no step size resolves."
+        )
+    allowed = path.probes.get(FlowError.name, torch.empty(0))
+    allowed = allowed[allowed.isfinite()]
+    if not len(allowed):
+        return "To what error gradient flow was followed is not on record."
+    least, most = float(allowed.min()), float(allowed.max())
+    said = f"Gradient flow was followed to an error of {least:.0e} of the parameters at each substep"
+    if most > least:
+        said += f"; on creases of the loss, which no step size resolves, to {most:.0e} only"
+    return f"{said}."
 
 
 def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:

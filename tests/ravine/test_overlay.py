@@ -1,5 +1,6 @@
 """Several runs in one picture: each is the run of its own link, and they are told in one sentence."""
 
+import dataclasses
 import importlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import optimizers
 from landscapes import MLP
 from optimizers import OPTIMIZERS, SCHEDULES, Scheduled
 from ravine import Result, compute, computing
+from ravine.stability import flow_sentence
 from tests.ravine.examples import TINY, network, same
 
 COMPUTE = importlib.import_module("ravine.engine")
@@ -138,3 +140,15 @@ def test_gradient_flow_takes_the_time_of_the_first_run():
     path = compute(network(optimizers=(slower,), flow=True, steps=20, every=20)).flow
     reached = 0.1 * float(sum(slower.schedule.factors(20, None)))
     torch.testing.assert_close(path.loss[-1], fine.loss[round(1000 * reached)], rtol=2e-3, atol=0)
+
+
+def test_how_truly_gradient_flow_was_followed_is_said():
+    result = compute(network(flow=True, lr=0.1, steps=20, every=20))
+    said = "Gradient flow was followed to an error of 1e-08 of the parameters at each substep"
+    assert result.sentences()[-1] == f"{said}."
+    allowed = torch.tensor([1e-8, 1e-8, torch.nan, 1e-5], dtype=torch.float64)
+    on_a_crease = dataclasses.replace(result.flow, probes={"flow_error": allowed})
+    assert flow_sentence(on_a_crease) == f"{said}; on creases of the loss, which no step size resolves, to 1e-05 only."
+    lost = dataclasses.replace(result.flow, diverged_at=torch.tensor(7))
+    assert flow_sentence(lost).startswith("Gradient flow could not be followed to step 7: it leaves every bound, or")
+    assert "not on record" in flow_sentence(dataclasses.replace(result.flow, probes={}))  # of an older version
