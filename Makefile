@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
 
-.PHONY: run test prove lint browser benchmarks clean
+.PHONY: run test prove other-processor lint browser benchmarks clean
 
 run: $(VENV)/installed
 	$(BIN)/ravine app --port $(PORT)
@@ -14,6 +14,9 @@ test: $(VENV)/installed-dev lint browser
 
 prove: $(VENV)/installed-dev # the whole of each product of cases of which `make test` runs a sample
 	$(BIN)/python -m pytest -n auto -m "prove or sampled"
+
+other-processor: $(VENV)/installed-dev # the numerical tests as a processor of another kind would run them
+	$(BIN)/python -m tests.other_processor -n auto --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -166,6 +166,8 @@ class Shampoo(Optimizer):
     )
     reference = "Gupta, Koren and Singer 2018, arXiv:1802.09568"
     verified = "pytorch_optimizer.Shampoo"
+    # eigh is off by eps |R|, and so R^(-1/2) by eps times the condition of R, which reaches 3e6 where paths are compared.
+    tolerance = 1e-9
     on_points = "The two coordinates are one vector, for which it is AdaGrad with a full matrix: R^(-1/2) g."
     lr: Value = setting(
         0.1, 0.0, 1e4, log=True, scale=(1e-5, 10.0), label="Step size", symbol=r"\eta", help="How far one step goes."

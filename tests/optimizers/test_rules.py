@@ -9,8 +9,9 @@ import torch
 from pytorch_optimizer.optimizer import sam as third_party_sam
 
 from landscapes import LANDSCAPES
-from optimizers import OPTIMIZERS, run
+from optimizers import OPTIMIZERS, Optimizer, run
 from tests.optimizers.comparison import PROBLEMS, STEPS, Case, followed
+from tests.rounding import amplified
 
 # Every oracles_*.py beside this file holds the cases of one family of rules.
 CASES: list[Case] = [
@@ -51,6 +52,34 @@ def test_a_rule_visits_the_points_of_its_oracle(number, problem):
     torch.testing.assert_close(ours.params, theirs, rtol=tolerance, atol=tolerance)
     assert ours.diverged_at == -1
     assert (ours.final - start).norm() > 1e-2  # the comparison is of points that moved
+
+
+LOOSER = [number for number, case in enumerate(CASES) if OPTIMIZERS[case.rule].tolerance > Optimizer.tolerance]
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("number", LOOSER, ids=[CASES[number].rule for number in LOOSER])
+def test_a_looser_tolerance_is_what_rounding_asks_for(number, problem):
+    """Whatever the processor: two implementations differ by the errors of both, and no two draws of errors are alike."""
+    land, case = PROBLEMS[problem], CASES[number]
+    conditions = []
+
+    def eigh(matrix, decomposed=torch.linalg.eigh):
+        values, vectors = decomposed(matrix)
+        conditions.append(float(values.amax() / values.amin()))
+        return values, vectors
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(torch.linalg, "eigh", eigh)
+        points = run(land, OPTIMIZERS[case.rule](**case.ours), land.start()[0], STEPS).params
+    tolerance = OPTIMIZERS[case.rule].tolerance
+    assert torch.finfo(torch.float64).eps * max(conditions) < tolerance
+    off = amplified(lambda: run(land, OPTIMIZERS[case.rule](**case.ours), land.start()[0], STEPS).params)
+    assert bool((30 * off < tolerance * (1 + points.abs())).all())
+
+
+def test_a_looser_tolerance_is_not_looser_than_need_be():
+    assert all(OPTIMIZERS[CASES[number].rule].tolerance <= 1e-9 for number in LOOSER)
 
 
 def test_the_least_squares_problem_is_differentiated_rightly():
