@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscapes import setting
-from optimizers.adaptive import _Moments, averaged_threshold, decayed_threshold, quotient
+from optimizers.adaptive import _Moments, averaged_threshold, quotient
 from optimizers.optimizer import (
     Optimizer,
     Oracle,
@@ -18,6 +18,7 @@ from optimizers.optimizer import (
     Value,
     coupled_decay,
     decay_rate,
+    decayed_threshold,
     decoupled_decay,
     ema,
     epsilon_setting,
@@ -254,7 +255,7 @@ class ADOPT(_Moments):
         r"v \leftarrow \beta_2 v + (1 - \beta_2) g^2"
     )
     reference = "Taniguchi et al. 2024, arXiv:2411.02853"
-    preconditions = True
+    preconditions = decouples_decay = True
     scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     verified = "pytorch_optimizer.ADOPT with the paper's bound and no decay at the first call"
     beta2: Value = decay_rate(0.9999, r"\beta_2", "Memory of the squared gradient.")

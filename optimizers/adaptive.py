@@ -16,6 +16,7 @@ from optimizers.optimizer import (
     Value,
     coupled_decay,
     decay_rate,
+    decayed_threshold,
     decoupled_decay,
     ema,
     epsilon_setting,
@@ -46,11 +47,6 @@ def averaged_threshold(lr: Value, beta1: Value) -> Value:
     return over(2 * (1 + beta1), lr * (1 - beta1))
 
 
-def decayed_threshold(threshold: Value, lr: Value, weight_decay: Value) -> Value:
-    """The threshold where w also shrinks by the share lr * weight_decay: -1 stays the first root to leave the circle."""
-    return threshold * (1 - lr * weight_decay / 2)
-
-
 @dataclass(frozen=True)
 class AdaGrad(Optimizer):
     name, label = "adagrad", "AdaGrad"
@@ -60,7 +56,7 @@ class AdaGrad(Optimizer):
     )
     reference = "Duchi, Hazan and Singer 2011, JMLR 12"
     verified = "torch.optim.Adagrad"
-    preconditions = True
+    preconditions = couples_decay = True
     scaled_threshold = "2/η"
     lr: Value = setting(
         1e-2, 0.0, 1e4, log=True, scale=(1e-5, 10.0), label="Step size", symbol=r"\eta", help="How far one step goes."
@@ -85,7 +81,7 @@ class AdaGrad(Optimizer):
         return divisor(total, self.eps) * (1 + (steps - 1) * self.decay) if steps else None
 
     def preconditioned_threshold(self) -> Value | None:
-        return over(2, self.lr) if is_zero(self.weight_decay) else None
+        return over(2, self.lr)
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ class RMSProp(Optimizer):
     equation = r"v \leftarrow a v + (1-a) g^2, \quad w \leftarrow w - \eta\, \frac{g}{\sqrt{v} + \epsilon}"
     reference = "Tieleman and Hinton 2012, lecture 6.5; centered: Graves 2013, arXiv:1308.0850"
     verified = "torch.optim.RMSprop"
-    preconditions = True
+    preconditions = couples_decay = True
     scaled_threshold = "2(1+μ)/η"
     lr: Value = setting(
         1e-2, 0.0, 1e4, log=True, scale=(1e-5, 10.0), label="Step size", symbol=r"\eta", help="How far one step goes."
@@ -162,7 +158,7 @@ class RMSProp(Optimizer):
         return divisor(self._spread(square, mean), self.eps) if steps else None
 
     def preconditioned_threshold(self) -> Value | None:
-        return over(2 * (1 + self.momentum), self.lr) if is_zero(self.weight_decay) else None
+        return over(2 * (1 + self.momentum), self.lr)
 
 
 @dataclass(frozen=True)
@@ -287,7 +283,7 @@ class Adam(_Moments):
     equation = r"w \leftarrow w - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}"
     reference = "Kingma and Ba 2014, arXiv:1412.6980"
     verified = "torch.optim.Adam"
-    preconditions = True
+    preconditions = couples_decay = True
     scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     predicts = True
     weight_decay: Value = weight_decay_setting()
@@ -303,7 +299,7 @@ class Adam(_Moments):
         return self.moments_preconditioner(state)
 
     def preconditioned_threshold(self) -> Value | None:
-        return averaged_threshold(self.lr, self.beta1) if is_zero(self.weight_decay) else None
+        return averaged_threshold(self.lr, self.beta1)
 
 
 @dataclass(frozen=True)
@@ -315,7 +311,7 @@ class AdamW(_Moments):
     )
     reference = "Loshchilov and Hutter 2017, arXiv:1711.05101"
     verified = "torch.optim.AdamW"
-    preconditions = True
+    preconditions = decouples_decay = True
     scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     predicts = True
     weight_decay: Value = weight_decay_setting(1e-2, "decoupled: w shrinks by the share ηλ at each step")
@@ -349,7 +345,7 @@ class AMSGrad(_Moments):
     )
     reference = "Reddi, Kale and Kumar 2018, arXiv:1904.09237"
     verified = "torch.optim.Adam(amsgrad=True)"
-    preconditions = True
+    preconditions = couples_decay = True
     scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     debias: bool = setting(True, help="Correct both averages for their start at zero.")
     weight_decay: Value = weight_decay_setting()
@@ -362,4 +358,4 @@ class AMSGrad(_Moments):
         return self.moments_preconditioner(state, self.debias)
 
     def preconditioned_threshold(self) -> Value | None:
-        return averaged_threshold(self.lr, self.beta1) if is_zero(self.weight_decay) else None
+        return averaged_threshold(self.lr, self.beta1)

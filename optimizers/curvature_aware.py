@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from landscapes import setting
-from optimizers.adaptive import averaged_threshold, decayed_threshold
+from optimizers.adaptive import averaged_threshold
 from optimizers.optimizer import (
     Optimizer,
     Oracle,
     State,
     Value,
     decay_rate,
+    decayed_threshold,
     decoupled_decay,
     ema,
     epsilon_setting,
@@ -49,7 +50,7 @@ class AdaHessian(Optimizer):
         r"{\left(v / (1 - \beta_2^t)\right)^{k/2} + \epsilon}"
     )
     reference = "Yao et al. 2020, arXiv:2006.00719"
-    preconditions = True
+    preconditions = decouples_decay = True
     scaled_threshold = "2(1+β₁)/((1−β₁)η)"
     verified = "pytorch_optimizer.AdaHessian, given the same estimates of the diagonal"
     lr: Value = setting(

@@ -15,6 +15,7 @@ from optimizers.optimizer import (
     Value,
     coupled_decay,
     decay_rate,
+    decayed_threshold,
     decoupled_decay,
     moved,
     over,
@@ -29,6 +30,7 @@ class GradientDescent(Optimizer):
     equation = r"w \leftarrow w - \eta\, g"
     reference = "Cauchy 1847; Robbins and Monro 1951"
     verified = "torch.optim.SGD"
+    couples_decay = True
     threshold = "2/η"
     weight_decay: Value = weight_decay_setting()
 
@@ -52,6 +54,7 @@ class HeavyBall(Optimizer):
     equation = r"b \leftarrow \mu b + (1 - \tau) g, \quad w \leftarrow w - \eta\, b"
     reference = "Polyak 1964"
     verified = "torch.optim.SGD"
+    couples_decay = True
     threshold = "2(1+μ)/(η(1−τ))"
     predicts = True
     momentum: Value = decay_rate(0.9, r"\mu", "Share of the velocity kept from step to step.")
@@ -86,6 +89,7 @@ class Nesterov(Optimizer):
     equation = r"b \leftarrow \mu b + g, \quad w \leftarrow w - \eta\,(g + \mu b)"
     reference = "Nesterov 1983; Sutskever et al. 2013"
     verified = "torch.optim.SGD(nesterov=True)"
+    couples_decay = True
     threshold = "2(1+μ)/(η(1+2μ))"
     momentum: Value = decay_rate(0.9, r"\mu", "Share of the velocity kept from step to step.")
     weight_decay: Value = weight_decay_setting()
@@ -126,6 +130,8 @@ class SGDW(Optimizer):
     equation = r"b \leftarrow \mu b + (1 - \tau) g, \quad w \leftarrow (1 - \eta\lambda)\, w - \eta\, b"
     reference = "Loshchilov and Hutter 2017, arXiv:1711.05101"
     verified = "pytorch_optimizer.SGDW"
+    decouples_decay = True
+    threshold = "2(1+μ)/(η(1−τ))"
     momentum: Value = decay_rate(0.9, r"\mu", "Share of the velocity kept from step to step.")
     dampening: Value = setting(0.0, 0.0, 1.0, symbol=r"\tau", help="Share of each new gradient left out.")
     nesterov: bool = setting(False, help="Take the gradient where the momentum is about to carry you.")
@@ -140,3 +146,12 @@ class SGDW(Optimizer):
         velocity = grad if velocity is None else moved(velocity * self.momentum, grad, self.dampening - 1)
         direction = moved(grad, velocity, -self.momentum) if self.nesterov else velocity
         return moved(decoupled_decay(params, self.lr, self.weight_decay), direction, self.lr), (velocity,)
+
+    def stability_threshold(self) -> Value:
+        """From the roots of the two-term recursion of (w, b) on a parabola: -1 is the first to leave the unit circle."""
+        share = 1 + (2 - self.dampening) * self.momentum if self.nesterov else 1 - self.dampening
+        return decayed_threshold(over(2 * (1 + self.momentum), self.lr * share), self.lr, self.weight_decay)
+
+    @property
+    def threshold_text(self) -> str:
+        return self._decayed("2(1+μ)/(η(1+(2−τ)μ))" if self.nesterov else self.threshold)

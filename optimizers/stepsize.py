@@ -13,7 +13,7 @@ from torch import Tensor
 from landscapes import Landscape, Surface, eigenpairs
 from landscapes.pieces import Shelf
 from optimizers.checkpoints import Checkpoints
-from optimizers.judgement import Judgement, Response, judge
+from optimizers.judgement import Judgement, Response, judge, stable_step
 from optimizers.noise import UNKNOWN, Estimate, Scatter, batch_curvatures, variance_left
 from optimizers.optimizer import Evaluation, Oracle
 from optimizers.probes import unmeasured
@@ -186,6 +186,7 @@ class _Look:
         self._landscape, self._stepper, self._seed, self._sampling = landscape, stepper, seed, sampling
         self._scaled = stepper.rule.preconditions
         limits = stepper.preconditioned_thresholds(steps) if self._scaled else stepper.thresholds(steps)
+        self._bounded = limits is not None
         self._limits = [math.nan] * (steps + 1) if limits is None else [*limits, limits[-1]]
         factors = getattr(stepper, "factors", None)  # a schedule's, once it is planned
         self._factors = [1.0] * (steps + 1) if factors is None else [*factors, factors[-1]]
@@ -223,21 +224,19 @@ class _Look:
         self.scale = None if divisor is None else divisor.rsqrt()
         lr, limit = float(self._stepper.rule.lr) * float(self._factors[step]), float(self._limits[step])
         sharpness = self._sharpness(params)
-        decay = 0.0 if self._scaled else float(self._stepper.rule.values().get("weight_decay", 0.0))
-        stable = (limit + decay) * lr / (sharpness + decay) if sharpness + decay > 0 else math.inf
         slope, curvature = float(grad @ self.update), float(self.update @ self.hessian(self.update))
         squared, value = float(grad.square().sum()), float(loss)
         self.scatter = Scatter.at(landscape, params, grad, self._seed, fine=fine)
         self.noise = self.scatter.scale if self.scatter is not None else UNKNOWN
-        batch_limit = (limit * lr) / self._batch_sharpness() if self.batch is not None else math.nan
+        batch_limit = self._stable(self._batch_sharpness()) if self.batch is not None else math.nan
         return {
             "loss": value,
             "grad_norm": math.sqrt(squared),
             "lr": lr,
             "sharpness": sharpness,
             "threshold": limit,
-            "stable_lr": stable if math.isfinite(limit) else math.nan,
-            "batch_lr": batch_limit if batch_limit > 0 else math.nan,
+            "stable_lr": self._stable(sharpness),
+            "batch_lr": batch_limit,
             "line_lr": _where_it_rises(lr, slope, curvature),
             "polyak": (value - self._least) / squared if squared > 0 and value >= self._least else math.nan,
             "dog": self._travelled / math.sqrt(self._squares) if self._squares > 0 else math.nan,
@@ -245,10 +244,19 @@ class _Look:
             "noise_scale": self.noise.value,
         }
 
+    def _stable(self, sharpness: float) -> float:
+        """The step size whose threshold is this sharpness; NaN where the run has no thresholds."""
+        return stable_step(self._stepper.rule, sharpness) if self._bounded else math.nan
+
     def _sharpness(self, params: Tensor) -> float:
         scale = 1.0 if self.scale is None else self.scale
+        decay = float(self._stepper.rule.felt_decay)
         pairs = eigenpairs(
-            lambda vectors: scale * self.hessian(scale * vectors), params, tol=_TOLERANCE, start=self._warm, extra=1
+            lambda vectors: scale * (self.hessian(scale * vectors) + decay * scale * vectors),
+            params,
+            tol=_TOLERANCE,
+            start=self._warm,
+            extra=1,
         )
         self._warm = pairs.vectors
         self.top = scale * pairs.vectors[0]

@@ -90,7 +90,7 @@ def gauges(experiment: Experiment, run: Run, path: Trajectory) -> dict[str, Gaug
     limits = {
         _SHARPNESS: plain,
         _BATCH: plain,
-        _SCALED: (until_the_end(run.optimizer.preconditioned_thresholds(steps)), rule.scaled_threshold),
+        _SCALED: (until_the_end(run.optimizer.preconditioned_thresholds(steps)), rule.scaled_threshold_text),
     }
     found = {}
     for name in GAUGED:

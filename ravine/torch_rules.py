@@ -185,12 +185,9 @@ def _threshold(known: Known, group: Group) -> tuple[float | None, str]:
     rule = _rule(known, group)
     if rule is None:
         return None, ""
-    if known.divisor is None:
-        value, text = rule.stability_threshold(), rule.threshold_text
-    else:
-        value, text = rule.preconditioned_threshold(), rule.scaled_threshold
-        text += " · (1 − ηλ/2)" if group.get("decoupled_weight_decay") and _decay(group) > 0 else ""
-    return (None if value is None else float(value)), text
+    scaled = known.divisor is not None
+    value = rule.preconditioned_threshold() if scaled else rule.stability_threshold()
+    return (None if value is None else float(value)), rule.scaled_threshold_text if scaled else rule.threshold_text
 
 
 def _made(name: str, **values: float) -> Optimizer:

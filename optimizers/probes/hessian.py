@@ -68,12 +68,17 @@ class TopEigenvalues(Probe):
 
 @dataclass(frozen=True)
 class PreconditionedSharpness(Probe):
-    """With P of the last step taken, so that it is measured from step 1 on."""
+    """With P of the last step taken, so that it is measured from step 1 on. A weight decay that is part of the gradient is part
+    of the loss here too: H is the Hessian of L + lambda |w|^2 / 2.
+    """
 
     name, label = "preconditioned_sharpness", "Preconditioned sharpness"
     symbol = r"\lambda_{\max}(P^{-1/2} \nabla^2 L\, P^{-1/2})"
     reference = "Cohen et al. 2022, arXiv:2207.14484"
-    help = "The sharpness that a rule feels which divides each coordinate by P: the largest eigenvalue in its scaling."
+    help = (
+        "The sharpness that a rule feels which divides each coordinate by P: the largest eigenvalue in its scaling. P leaves out "
+        "the correction of the averaged gradient for its start at zero, which makes the first steps longer."
+    )
 
     def refusal(self, landscape: Landscape, rule: Stepper) -> str:
         if rule.rule.preconditions:
@@ -88,9 +93,10 @@ class PreconditionedSharpness(Probe):
         alive = torch.isfinite(like).all(-1, keepdim=True)
         hessian = moment.landscape.hessian_operator(torch.where(alive, moment.params, 0))
         scale = torch.where(alive, scale, 1)
+        decay = by_rule(moment, lambda rule, _: torch.as_tensor(rule.rule.felt_decay).to(moment.params))
         warm = Warm(memory)
         pairs = eigenpairs(
-            lambda vectors: scale * hessian(scale * vectors),
+            lambda vectors: scale * (hessian(scale * vectors) + decay * scale * vectors),
             like,
             tol=warm.tol,
             start=warm.start,

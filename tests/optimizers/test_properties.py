@@ -6,6 +6,7 @@ import inspect
 import itertools
 import math
 import pkgutil
+import re
 
 import pytest
 import torch
@@ -172,6 +173,8 @@ WITH_THRESHOLD = {  # each once: plain gradient descent has no momentum to vary
         {"lr": 0.1, "momentum": momentum},
         {"lr": 0.03, "momentum": momentum, "weight_decay": 0.4, "dampening": 0.3},
         {"lr": 0.1, "convex": True},
+        {"lr": 0.1, "momentum": momentum, "nesterov": True, "dampening": 0.3, "weight_decay": 0.4},
+        {"lr": 0.1, "momentum": momentum, "nesterov": True, "dampening": 0.9, "weight_decay": 4.0},
     )
 }
 
@@ -261,7 +264,7 @@ def test_a_preconditioned_threshold_follows_the_schedule():
     expected = [60.0 / factor if factor else math.inf for factor in factors]
     assert halved.preconditioned_thresholds(4) == pytest.approx(expected)
     assert OPTIMIZERS["gd"]().preconditioned_thresholds(3) is None
-    assert OPTIMIZERS["adam"](weight_decay=0.1).preconditioned_thresholds(3) is None
+    assert OPTIMIZERS["adam"](weight_decay=0.1, lr=0.1, beta1=0.5).preconditioned_thresholds(3) == [60.0] * 3
 
 
 @pytest.mark.parametrize("name", ["adamw", "adahessian", "adopt"])
@@ -271,11 +274,68 @@ def test_decoupled_decay_lowers_the_preconditioned_threshold(name):
     assert decayed.preconditioned_threshold() == pytest.approx(0.8 * plain.preconditioned_threshold())
 
 
-def test_adamw_with_decay_is_stable_up_to_its_threshold():
-    rule = OPTIMIZERS["adamw"](lr=0.1, eps=1.0, weight_decay=2.0)
-    below, above = (swing(rule, factor * rule.preconditioned_threshold()) for factor in (0.95, 1.05))
+DECAYING = [kind for kind in PRECONDITIONED if "weight_decay" in settings(kind)]
+
+
+@pytest.mark.parametrize("kind", DECAYING, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("weight_decay", [0.5, 3.0])
+def test_with_weight_decay_stability_ends_where_the_felt_curvature_is_at_the_threshold(kind, weight_decay):
+    """With a constant P of 1, as above; a decay inside the gradient adds itself to the curvature, one beside it does not."""
+    frozen = {"eps": 1.0, "momentum": 0.5, "beta1": 0.5, "exact": True, "k": 1e-9}
+    known = {name: value for name, value in frozen.items() if name in settings(kind)}
+    rule = kind(**known, lr=0.1, weight_decay=weight_decay)
+    scale = 2.0 if kind.name == "adahessian" else 1.0
+    felt = [factor * rule.preconditioned_threshold() for factor in (0.95, 1.05)]
+    below, above = (swing(rule, scale * one - float(rule.felt_decay)) for one in felt)
     assert below[-1] < 1e-9 * below.max()  # the first steps, with their short memory, may go astray
     assert above.max() > 1e3 * above[0]
+    assert kind.couples_decay != kind.decouples_decay
+    assert (rule.felt_decay == weight_decay) == kind.couples_decay
+    assert ("(1 − ηλ/2)" in rule.scaled_threshold_text) == kind.decouples_decay
+
+
+@pytest.mark.parametrize("kind", THRESHOLDS, ids=lambda kind: kind.name)
+def test_the_text_of_a_threshold_is_its_number(kind):
+    """Read as arithmetic, with the settings for the letters."""
+    for values in ({}, {"nesterov": True}, {"weight_decay": 0.4}, {"nesterov": True, "weight_decay": 0.4}):
+        own = {name: value for name, value in values.items() if name in settings(kind)}
+        rule = kind(lr=0.05, **own, **({"dampening": 0.2} if "dampening" in settings(kind) else {}))
+        assert spelled_out(rule.threshold_text, rule) == pytest.approx(float(rule.stability_threshold()))
+
+
+@every_preconditioned
+def test_the_text_of_a_preconditioned_threshold_is_its_number(kind):
+    for values in ({}, {"weight_decay": 0.4}):
+        rule = kind(lr=0.05, **{name: value for name, value in values.items() if name in settings(kind)})
+        assert spelled_out(rule.scaled_threshold_text, rule) == pytest.approx(float(rule.preconditioned_threshold()))
+
+
+def spelled_out(text, rule):
+    letters = {"η": "lr", "μ": "momentum", "τ": "dampening", "λ": "weight_decay", "β₁": "beta1"}
+    text = text.replace("−", "-").replace(" · ", "*").replace("β₁", "β")
+    text = re.sub(r"(?<=[\d)ηλμτβ])(?=[(ηλμτβ])", "*", text)
+    names = {letter.removesuffix("₁"): rule.values().get(name) for letter, name in letters.items()}
+    return eval(text, {"__builtins__": {}}, names)
+
+
+def test_the_preconditioned_sharpness_feels_the_decay_that_is_part_of_the_gradient():
+    """Against the eigenvalues of the dense P^-1/2 (H + decay) P^-1/2, with P from torch.optim's own state."""
+    land = MLP(data="chebyshev", objective="squared", hidden=(3,))
+    start, decay = land.start()[0], 3.0
+    for name, theirs in (("adam", torch.optim.Adam), ("rmsprop", torch.optim.RMSprop)):
+        path = run(land, OPTIMIZERS[name](lr=0.01, weight_decay=decay), start, 3, probes=["preconditioned_sharpness"])
+        weights = start.clone().requires_grad_()
+        optimizer = theirs([weights], lr=0.01, weight_decay=decay)
+        for step in range(1, 4):
+            weights.grad = land.grad(weights.detach())
+            optimizer.step()
+            state = optimizer.state[weights]
+            square = state["exp_avg_sq"] / (1 - 0.999**step) if name == "adam" else state["square_avg"]
+            root = (square.sqrt() + 1e-8).rsqrt()
+            rows = torch.stack([land.hvp(weights.detach(), unit) for unit in torch.eye(land.dim, dtype=start.dtype)])
+            dense = root[:, None] * (rows + decay * torch.eye(land.dim, dtype=start.dtype)) * root
+            expected = torch.linalg.eigvalsh(dense)[-1]
+            torch.testing.assert_close(path.probes["preconditioned_sharpness"][step], expected, rtol=1e-4, atol=0)
 
 
 @dataclasses.dataclass(frozen=True)
