@@ -77,6 +77,11 @@ class Surface(Landscape):
         rows[:1] = torch.tensor(self.origin, dtype=torch.float64)
         return rows.to(dtype=dtype, device=device)
 
+    def infimum(self) -> float | None:
+        """The loss at its minimizers, which are global ones."""
+        points = self.minimizers()
+        return None if points is None else float(self.loss(points).min())
+
     @cached_property
     def _compiled(self) -> tuple[Program, Program, Program]:
         numbers = tuple((name, value) for name, value in self.values().items() if isinstance(value, float))
@@ -115,9 +120,6 @@ class Quadratic(Surface):
         10.0, 1.0, 1e4, log=True, symbol=r"\kappa", help="Condition number: the steep curvature; the gentle one is 1."
     )
     angle: float = setting(0.0, -3.2, 3.2, symbol=r"\varphi", help="Turns the valley away from the axes, in radians.")
-
-    def infimum(self) -> float:
-        return 0.0
 
     def minimizers(self) -> Tensor:
         return _points((0.0, 0.0))
@@ -265,9 +267,6 @@ class Booth(Surface):
     origin = (-8.0, 8.0)
     log_color = True
 
-    def infimum(self) -> float:
-        return 0.0
-
     def minimizers(self) -> Tensor:
         return _points((1.0, 3.0))
 
@@ -285,9 +284,6 @@ class StabilityValley(Surface):
     window = ((-0.5, 4.0), (-0.5, 4.0))
     origin = (0.2, 3.6)
     log_color = True
-
-    def infimum(self) -> float:
-        return 0.0
 
     def minimizers(self) -> Tensor:
         return _points((1.0, 1.0), (2.0, 0.5), (0.5, 2.0))

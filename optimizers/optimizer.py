@@ -219,6 +219,9 @@ class Optimizer(Declared, Stepper):
     def scaled(self, factor: float | Tensor) -> Self:
         return changed(self, lr=self.lr * factor)
 
+    def step_factors(self, steps: int) -> list[float]:
+        return [1.0] * steps
+
     def planned(self, steps: int, rehearse: Rehearsal) -> Self:
         return self
 

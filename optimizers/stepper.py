@@ -58,6 +58,13 @@ class Stepper(ABC):
         """The same at another step size, or at several: (..., 1), one a run."""
 
     @abstractmethod
+    def step_factors(self, steps: int) -> list[float] | None:
+        """By what schedules multiply the rule's step size at each of `steps` steps.
+
+        None where that is not known: before a rehearsal, and where each of several runs has factors of its own.
+        """
+
+    @abstractmethod
     def thresholds(self, steps: int) -> list[float] | None:
         """The stability threshold at each of `steps` steps (see Optimizer.stability_threshold); None where there is none."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, Surface, eigenpairs
+from landscapes import Landscape, eigenpairs
 from landscapes.pieces import Shelf
 from optimizers.checkpoints import Checkpoints
 from optimizers.judgement import Judgement, Response, judge, stable_step
@@ -26,7 +26,7 @@ ALONG = (
 )  # fmt: skip
 HERE = (
     "scaled", "momentum", "update_norm", "slope", "curvature", "third", "best_lr", "rise_lr", "armijo", "noise_error", "sharpness_slope",
-    "drift", "reach", "least", "batch_size", "batch_loss", "batch_sharpness", "batch_error", "batches_above", "curved_noise", "curved_error",
+    "drift", "reach", "least", "least_known", "batch_size", "batch_loss", "batch_sharpness", "batch_error", "batches_above", "curved_noise", "curved_error",
     "noisy_lr",
 )  # fmt: skip
 _GRID = 81  # step sizes of the line scan
@@ -187,10 +187,14 @@ class _Look:
         self._scaled = stepper.rule.preconditions
         limits = stepper.preconditioned_thresholds(steps) if self._scaled else stepper.thresholds(steps)
         self._bounded = limits is not None
-        self._limits = [math.nan] * (steps + 1) if limits is None else [*limits, limits[-1]]
-        factors = getattr(stepper, "factors", None)  # a schedule's, once it is planned
-        self._factors = [1.0] * (steps + 1) if factors is None else [*factors, factors[-1]]
-        self._least = _least(landscape, start)
+        self._limits = [*(limits or [math.nan] * steps), *(limits or [math.nan])[-1:]]
+        factors = stepper.step_factors(steps)
+        assert factors is not None  # of one run, and planned
+        self._factors = [*factors, factors[-1]] if factors else [1.0]
+        declared = landscape.infimum()
+        # Unknown, that of a mean over samples is taken as 0: that of a model which fits all of them.
+        self._least = declared if declared is not None else 0.0 if landscape.samples is not None else math.nan
+        self._declared = declared is not None
         self._first, self._travelled, self._squares = start, _DOG_START * (1 + float(start.norm())), 0.0
         self._before: Tensor | None = None
         self._now: Tensor | None = None
@@ -308,6 +312,7 @@ class _Look:
             "drift": float(bend @ update),
             "reach": 1 + float(params.norm()),
             "least": self._least,
+            "least_known": float(self._declared),
         } | self._of_batches(known), scan
 
     def _line(self, shares: Tensor, direction: Tensor, batch: Tensor | None = None) -> Tensor:
@@ -370,9 +375,3 @@ def _where_it_rises(lr: float, slope: float, curvature: float) -> float:
     if slope >= 0:
         return 0.0 if slope > 0 else math.nan
     return math.inf if curvature <= 0 else lr * -2 * slope / curvature
-
-
-def _least(landscape: Landscape, like: Tensor) -> float:
-    """The least loss, as far as it is known: that of a surface's minimizers, else 0."""
-    points = landscape.minimizers() if isinstance(landscape, Surface) else None
-    return 0.0 if points is None or not len(points) else float(landscape.loss(points.to(like)).min())

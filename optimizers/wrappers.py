@@ -60,6 +60,9 @@ class Wrapper(Declared, Stepper):
     def scaled(self, factor: float | Tensor) -> Self:
         return changed(self, inner=self.inner.scaled(factor))
 
+    def step_factors(self, steps: int) -> list[float] | None:
+        return self.inner.step_factors(steps)
+
     def thresholds(self, steps: int) -> list[float] | None:
         return None
 
@@ -99,34 +102,57 @@ class Scheduled(Wrapper):
 
     def _along(self, steps: int, threshold: Callable[[Optimizer], Value | None]) -> list[float] | None:
         """The rule's threshold at each step size of the schedule."""
-        if not isinstance(self.inner, Optimizer) or self.schedule.rehearses or threshold(self.inner) is None:
+        factors = self.step_factors(steps)
+        if not isinstance(self.inner, Optimizer) or factors is None or threshold(self.inner) is None:
             return None
-        factors = self.schedule.factors(steps, _no_norms).tolist()
         return [float(threshold(self.inner.scaled(factor)) or math.inf) for factor in factors]
+
+    def step_factors(self, steps: int) -> list[float] | None:
+        return None if self.schedule.rehearses else self._with_inner(self.schedule.factors(steps, _no_norms).tolist())
+
+    def _with_inner(self, own: list[float]) -> list[float] | None:
+        """Factors of this schedule times those of a schedule further inside."""
+        others = self.inner.step_factors(len(own))
+        return None if others is None else [one * other for one, other in zip(own, others, strict=True)]
 
     def inner_state(self, state: State) -> State:
         return state[-1]
 
-    def planned(self, steps: int, rehearse: Rehearsal) -> Self:
+    def planned(self, steps: int, rehearse: Rehearsal) -> _Planned:
         """Computes the factors of the run's steps; a schedule of two passes makes its rehearsal here."""
-        planned = super().planned(steps, rehearse)
         factors = self.schedule.factors(steps, lambda: rehearse(self.inner))
-        return changed(planned, factors=factors.unsqueeze(-2) if factors.ndim > 1 else factors.tolist())
+        return _Planned(
+            inner=self.inner.planned(steps, rehearse),
+            schedule=self.schedule,
+            factors=factors.unsqueeze(-2) if factors.ndim > 1 else tuple(factors.tolist()),
+        )
 
     def init(self, params: Tensor) -> State:
         return 0, self.inner.init(params)
 
     def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
+        raise ValueError("A schedule must know how long the run is: call planned(steps, ...) first, as run(...) does.")
+
+
+@dataclass(frozen=True)
+class _Planned(Scheduled):
+    """A schedule that knows the factor of each step of its run."""
+
+    factors: tuple[float, ...] | Tensor  # (T,), or (..., 1, T) with one row per run
+
+    def step_factors(self, steps: int) -> list[float] | None:
+        """After the end of the run it was planned for, its last factor goes on."""
+        if isinstance(self.factors, Tensor):
+            return None
+        longer = max(0, steps - len(self.factors))
+        return self._with_inner([*self.factors[:steps], *[self.factors[-1]] * longer])
+
+    def step(self, params: Tensor, state: State, oracle: Oracle) -> tuple[Tensor, State]:
         steps, inner_state = state
-        factors = getattr(self, "factors", None)
-        if factors is None:
-            raise ValueError(
-                "A schedule must know how long the run is: call planned(steps, ...) first, as run(...) does."
-            )
-        if isinstance(factors, Tensor):  # one row per run: (..., 1, T) -> (..., 1)
-            factor = factors[..., min(steps, factors.shape[-1] - 1)].to(params)
+        if isinstance(self.factors, Tensor):  # (..., 1, T) -> (..., 1)
+            factor = self.factors[..., min(steps, self.factors.shape[-1] - 1)].to(params)
         else:
-            factor = factors[min(steps, len(factors) - 1)]
+            factor = self.factors[min(steps, len(self.factors) - 1)]
         params, inner_state = self.inner.scaled(factor).step(params, inner_state, oracle)
         return params, (steps + 1, inner_state)
 

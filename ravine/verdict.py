@@ -165,6 +165,12 @@ def _noise(here: dict[str, float]) -> list[str]:
     ]
 
 
+def _least(here: dict[str, float]) -> str:
+    if here["least_known"]:
+        return f"The loss is nowhere below {_short(here['least'])}."
+    return "The least loss is not known: it is taken as 0, that of a model which fits every sample."
+
+
 def origins(study: Study, stepper: Stepper) -> list[Origin]:
     """Every number of the point looked at that has a value."""
     here = study.here
@@ -185,7 +191,7 @@ def origins(study: Study, stepper: Stepper) -> list[Origin]:
         ("best along the update", "best_lr", r"\arg\min_\eta L(w + \tfrac{\eta}{\eta_0} u)", "From the line scan.", ""),
         ("loss rises beyond", "rise_lr", r"L(w + \tfrac{\eta}{\eta_0} u) > L(w)", "The first such point of the line scan.", ""),
         ("Polyak's step", "polyak", r"\frac{L - L^\star}{\|g\|^2}",
-         f"With the least loss taken as {_short(here['least'])}.", "Polyak 1969, USSR Comp. Math. 9(3)"),
+         _least(here), "Polyak 1969, USSR Comp. Math. 9(3)"),
         ("DoG's step", "dog", r"\frac{\max_i \|w_i - w_0\|}{\sqrt{\sum_i \|g_i\|^2}}",
          "Over the steps of the run so far; at the start 1e-6 (1 + |w₀|) stands for the distance.",
          "Ivgi et al. 2023, arXiv:2302.12022"),

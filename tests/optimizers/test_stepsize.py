@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from landscapes import LANDSCAPES, MLP, Formula, from_module
-from optimizers import OPTIMIZERS, SCHEDULES, Scheduled, Study, run, study
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Study, run, study
 from ravine.verdict import verdict
 
 BOWL = LANDSCAPES["quadratic"](kappa=10.0)  # curvatures 10 and 1
@@ -159,6 +159,28 @@ def test_polyaks_step_knows_the_minimum_of_a_surface():
     assert here["polyak"] == pytest.approx((here["loss"] - float(least)) / here["grad_norm"] ** 2)
 
 
+BOUNDED = [name for name, kind in LANDSCAPES.items() if kind().infimum() is not None]
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+def test_polyaks_step_takes_the_least_loss_that_the_landscape_declares(name):
+    land = LANDSCAPES[name]()
+    here = study(land, GD(lr=1e-3), steps=2, at=1).here
+    params = run(land, GD(lr=1e-3), steps=1).final
+    gap = float(land.loss(params)) - land.infimum()
+    assert here["polyak"] == pytest.approx(gap / float(land.grad(params).square().sum()), rel=1e-6)
+    assert here["least_known"]
+    if land.minimizers() is not None:
+        assert here["least"] == pytest.approx(float(land.loss(land.minimizers()).min()), abs=1e-12)
+
+
+def test_where_no_least_loss_is_declared_only_a_mean_over_samples_has_one_assumed():
+    here = study(NETWORK, GD(lr=1e-3), steps=1, at=0).here
+    assert not here["least_known"]
+    assert here["polyak"] == pytest.approx(here["loss"] / here["grad_norm"] ** 2)
+    assert math.isnan(study(Formula("x + y^2"), GD(lr=1e-3), steps=1, at=0).here["polyak"])
+
+
 def test_the_noise_scale_is_that_of_the_per_sample_gradients():
     look = study(NETWORK, GD(lr=0.05), steps=2, at=2)
     params = run(NETWORK, GD(lr=0.05), steps=2).final
@@ -197,6 +219,26 @@ def test_a_schedule_moves_the_step_size_and_the_threshold():
     alive = look.along["lr"][:-1] > 0
     torch.testing.assert_close(look.along["threshold"][:-1][alive], 2 / look.along["lr"][:-1][alive])
     torch.testing.assert_close(look.along["stable_lr"][:-1][alive], torch.full_like(look.along["lr"][:-1][alive], 0.2))
+
+
+def test_a_schedule_inside_wrappers_moves_the_step_size_that_is_said():
+    """Against the length of the steps, which gradient descent makes eta |g| long between Lookahead's pulls."""
+    linear = Scheduled(inner=GD(lr=0.1), schedule=SCHEDULES["linear"]())
+    around = WRAPPERS["lookahead"](inner=linear, k=100)
+    twice = Scheduled(inner=around, schedule=SCHEDULES["cosine"]())
+    for rule in (linear, around, twice):
+        for at in (0, 45, 90):
+            here = study(BOWL, rule, steps=100, at=at).here
+            assert here["lr"] == pytest.approx(here["update_norm"] / here["grad_norm"])
+    assert study(BOWL, around, steps=100, at=90).here["lr"] == pytest.approx(0.01)
+
+
+def test_a_rehearsed_schedule_has_thresholds_once_it_is_planned():
+    rule = Scheduled(inner=GD(lr=0.1), schedule=SCHEDULES["refined"]())
+    assert rule.step_factors(10) is rule.thresholds(10) is None
+    here = study(BOWL, rule, steps=10, at=4).here
+    assert here["lr"] == pytest.approx(here["update_norm"] / here["grad_norm"])
+    assert here["threshold"] == pytest.approx(2 / here["lr"])
 
 
 def test_a_run_that_diverges_says_where_and_keeps_what_was_seen():
