@@ -66,6 +66,10 @@ class Expr:
             if other.op == "mul" and other.args[0].op == "const":
                 return self * other.args[0] * other.args[1]
             return _node("mul", self, other)
+        if self.op == "abs" and self is other:  # so that its square is as smooth as it is
+            return self.args[0] * self.args[0]
+        if {self.op, other.op} == {"abs", "sign"} and self.args[0] is other.args[0]:
+            return self.args[0]
         if self.op == "neg" or other.op == "neg":
             left, right = (one.args[0] if one.op == "neg" else one for one in (self, other))
             return left * right if self.op == other.op else -(left * right)

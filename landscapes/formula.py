@@ -21,8 +21,21 @@ ALLOWED = (
     + "."
 )
 
-_SPELLINGS = {"^": "**", "−": "-", "·": "*", "×": "*", "²": "**2 ", "³": "**3 ", "π": "pi", "\n": " ", "\t": " "}
-_STACKED = re.compile(r"[²³]\s*(\^|\*\s*\*|[²³])")  # as Python reads it, x²^3 would be x^(2^3)
+_SPELLINGS = {"^": "**", "−": "-", "·": "*", "×": "*", "π": "pi", "\n": " ", "\t": " "}
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+_POWERS = re.compile(f"⁻?[{_RAISED}]+")
+_STACKED = re.compile(
+    rf"[{_RAISED}]\s*(\^|\*\s*\*|⁻)|[{_RAISED}]\s+[{_RAISED}]"
+)  # as Python reads it, x²^3 would be x^(2^3)
+_NAMED_Z = re.compile(r"\s*(z|f\s*\(\s*x\s*,\s*y\s*\))\s*=(?!=)")  # what the formula is the value of
+_SYNONYMS = {"ln": "log", "arcsin": "asin", "arccos": "acos", "arctan": "atan"}
+_SYNONYM = re.compile(rf"\b({'|'.join(_SYNONYMS)})(?=\s*\()")
+_HINTS = {
+    "log10": "write log(x)/log(10).", "log2": "write log(x)/log(2).", "pow": "write powers as x^2.",
+    "X": "the variables are small letters, x and y.", "Y": "the variables are small letters, x and y.",
+    "xy": "write products as x*y.", "z": "the variables are x and y.",
+}  # fmt: skip
+_POWER_OF_A_NAME = re.compile(rf"\b({'|'.join(FUNCTIONS)})\s*\^")
 _OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "^"}
 _NAMED = {
     ast.Compare: "a comparison", ast.BoolOp: "and / or", ast.Attribute: "a dot after a name", ast.Lambda: "a lambda",
@@ -53,14 +66,20 @@ def _tree(text: str, names: Mapping[str, object]) -> ast.expr:
         raise FormulaError("The formula is empty. " + ALLOWED)
     if len(text) > MAX_LENGTH:
         raise FormulaError(f"The formula has {len(text)} characters; at most {MAX_LENGTH} are allowed.")
-    source = text
     if _STACKED.search(text):
         raise FormulaError("The formula raises a power to a power without parentheses: write (x²)^3, or x^(2^3).")
+    if named := _POWER_OF_A_NAME.search(text):
+        raise FormulaError(f"The formula raises {named[1]} itself to a power: write {named[1]}(x)^2.")
+    if "|" in text:
+        raise FormulaError("The formula contains a bar: write absolute values as abs(x).")
+    source = _SYNONYM.sub(lambda found: _SYNONYMS[found[1]], _NAMED_Z.sub("", text, count=1))
+    source = _POWERS.sub(_power, source)
     for spelling, python in _SPELLINGS.items():
         source = source.replace(spelling, python)
     odd = next((one for one in source if not " " <= one <= "~" or one in "#\\"), None)
     if odd is not None:
-        raise FormulaError(f"The formula contains the character {ascii(odd)}. {ALLOWED}")
+        shown = f"“{odd}”" if odd.isprintable() else ascii(odd)
+        raise FormulaError(f"The formula contains the character {shown}. {ALLOWED}")
     try:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
@@ -93,7 +112,7 @@ def _children(node: ast.expr, names: Mapping[str, object]) -> list[ast.expr]:
             return []
         case ast.Name():
             if node.id not in names and node.id not in CONSTANTS:
-                hint = f" {node.id} is a function: write {node.id}(...)." if node.id in FUNCTIONS else ""
+                hint = f" {node.id} is a function: write {node.id}(...)." if node.id in FUNCTIONS else _hint(node.id)
                 raise FormulaError(f"The formula contains the unknown name {_short(node.id)!r}.{hint} {ALLOWED}")
             return []
         case ast.UnaryOp(op=ast.USub() | ast.UAdd()):
@@ -105,8 +124,19 @@ def _children(node: ast.expr, names: Mapping[str, object]) -> list[ast.expr]:
                 raise FormulaError(f"{name} takes {ARITY[name]} argument{'s' if ARITY[name] > 1 else ''}.")
             return node.args
         case ast.Call(func=ast.Name(id=name)) if name not in FUNCTIONS:
-            raise FormulaError(f"The formula calls {_short(name)!r}, which is not a function it may use. {ALLOWED}")
+            raise FormulaError(
+                f"The formula calls {_short(name)!r}, which is not a function it may use.{_hint(name)} {ALLOWED}"
+            )
     raise FormulaError(f"The formula contains {_NAMED.get(type(node), 'something that is not arithmetic')}. {ALLOWED}")
+
+
+def _power(raised: re.Match[str]) -> str:
+    """x⁻¹² as x**-12."""
+    return "**" + "".join("-" if one == "⁻" else str(_RAISED.index(one)) for one in raised[0]) + " "
+
+
+def _hint(name: str) -> str:
+    return f" For {name}: {_HINTS[name]}" if name in _HINTS else ""
 
 
 def _is_finite(number: int | float) -> bool:

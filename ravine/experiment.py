@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import torch
 
@@ -27,7 +27,7 @@ from ravine import allowed, frame, overlay
 from ravine.around import AROUND
 from ravine.axis import Axis, AxisSetting
 from ravine.limits import LIMITS
-from ravine.link import START, VERSION, cut, short, too_long, written, written_stepper
+from ravine.link import START, VERSION, cut, pairs_of, short, too_long, written, written_stepper
 from ravine.reader import Reader
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -304,7 +304,7 @@ class Experiment(Declared):
         page = address.rstrip("/").rpartition("/")[2]
         view = next((name for name, one in VIEWS.items() if one.path == page), "descend")
         try:
-            pairs = parse_qsl(query.partition("#")[0], keep_blank_values=True, max_num_fields=400)
+            pairs = pairs_of(query.partition("#")[0])
         except ValueError:
             return cls.default(view), ["The link could not be read, so the default is shown."]
         experiment, refusals = cls.from_query(dict(pairs), view)

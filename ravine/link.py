@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from landscapes import settings
 from landscapes.setting import Declared, Numbers
@@ -14,6 +16,10 @@ from ravine.own import elsewhere
 VERSION = 1  # of the link's grammar
 START = Numbers(((0.0, 0.0),), rows=1, help="Where the runs begin.")
 _MOST_REFUSALS = 6  # sentences that a reader will read
+# What mail programs, social networks and advertisers append to links.
+_TRACKING = re.compile(r"(utm_\w*|fbclid|gclid|gbraid|wbraid|dclid|msclkid|yclid|igshid|mc_[ce]id|_hs\w*|ref|ref_src)")
+_FORMULA = "land.expression"
+_TWO_OPERANDS = re.compile(r"(?<=[\w)])\s+(?=[\w(])")
 
 
 def written(prefix: str, declared: Declared) -> dict[str, str]:
@@ -38,6 +44,25 @@ def written_stepper(prefix: str, stepper: Stepper) -> dict[str, str]:
     return query
 
 
+def pairs_of(query: str) -> list[tuple[str, str]]:
+    """Keys and values of a query as people pass it on: marks of who passed it on are dropped, `&amp;` is read as `&`, and a
+    plus written as itself between two operands of a formula, which decodes to a blank, is a plus. Raises ValueError.
+    """
+    query = query.replace("&amp;", "&")
+    pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=400)
+    if any(key == _FORMULA and _TWO_OPERANDS.search(value) for key, value in pairs):
+        kept = "&".join(
+            part.replace("+", "%2B") if part.startswith(f"{_FORMULA}=") else part for part in query.split("&")
+        )
+        pairs = parse_qsl(kept, keep_blank_values=True, max_num_fields=400)
+    return [(key, value) for key, value in pairs if not tracks(key)]
+
+
+def tracks(key: str) -> bool:
+    """Does this key say who passed a link on, rather than what it shows?"""
+    return _TRACKING.fullmatch(key) is not None
+
+
 def too_long(size: int) -> str:
     return f"The link has {size:,} characters and at most {LIMITS.link:,} are read, so it was ignored and the default is shown."
 
@@ -60,7 +85,7 @@ class Query:
     """The query of one link: what is read is taken out of it, and sentences about the rest are collected."""
 
     def __init__(self, query: Mapping[str, str]):
-        self.left = dict(query)  # what nobody has read yet
+        self.left = {key: value for key, value in query.items() if not tracks(key)}  # what nobody has read yet
         self.refused: list[str] = []
 
     def stepper(self, prefix: str) -> Stepper | None:
@@ -112,6 +137,8 @@ class Query:
             return kind(**values)
         except (ValueError, TypeError) as refusal:
             sentence = " ".join(str(refusal).split())  # may quote a text with line breaks in it
+            if _TWO_OPERANDS.search(given.get(_FORMULA, "")):
+                sentence += " A plus is written %2B in a link."
             self.refused.append(f"{sentence} The default of {name} is used.")
             return kind()
 

@@ -177,6 +177,11 @@ def test_softplus_is_exact_far_from_zero(x):
         ("x**2", 9.0),
         ("x²+y³", 17.0),
         ("(x²)^3", 729.0),
+        ("x⁴ + y¹⁰", 1105.0),
+        ("y⁻¹", 0.5),
+        ("z = x*y", 6.0),
+        ("f(x, y) = x - y", 1.0),
+        ("ln(e^2) + arctan(0)*arcsin(0) + arccos(1)", 2.0),
         ("2·x×y − 1", 11.0),
         ("π/π", 1.0),
         ("x\n+\ty", 5.0),
@@ -208,7 +213,7 @@ HOSTILE = [
     "x is y", "x in y", "x & y", "x | y", "x ^ ^ y", "~x", "x << 1", "x // y", "x % y", "x @ y", "!x", "x!", "x?", "$x",
     "`x`", "x;y", "x:y", "*x", "**x", "(*x,)", "await x", "(yield)", "(yield from x)", "import os", "del x", "pass",
     "True", "False", "None", "...", "1j", "x + 2j", "1e999", "-1e999", "9" * 400, "0x" + "f" * 300, "nan", "inf", "x + nan", "0777", "1__0", "1_", "1.2.3",
-    "2x", "xy", "x y", "x²³", "x²^3", "x²**3", "x² ** 2", "x²2", "x²y", "x²e5", "x^", "^x", "x+", "*", "((x)", "(x))", ")",
+    "2x", "xy", "x y", "x²^3", "x²**3", "x² ** 2", "x²2", "x²y", "x²e5", "x^", "^x", "x+", "*", "((x)", "(x))", ")",
     "z", "X", "sin x", "a" * 500, "x" + "x" * 400, "(" * 250 + "x" + ")" * 249, "(" * 240 + "x" + ")" * 240, "[" * 500,
     "(" * 500, "-" * 499 + "x", "+-" * 249 + "x", "~" * 499 + "x", "x" + "**x" * 150, "x" + "^-x" * 120, "x" + "+x" * 240,
     "sin(" * 60 + "x" + ")" * 60, "not " * 100 + "x", "lambda:" * 70 + "x", "x if y else " * 40 + "x", "x." * 200 + "x",
@@ -226,6 +231,45 @@ def test_everything_but_arithmetic_is_refused_with_a_sentence(text, reader):
     assert len(sentence) < 420
     assert sentence.endswith(".")
     assert sentence.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("sin^2(x)", "write sin(x)^2"),
+        ("|x| + y", "write absolute values as abs(x)"),
+        ("log10(x)", "write log(x)/log(10)"),
+        ("pow(x, 2)", "write powers as x^2"),
+        ("X^2", "small letters, x and y"),
+        ("xy", "write products as x*y"),
+        ("x ♥ y", "the character “♥”"),
+    ],
+)
+def test_spellings_of_other_programs_are_refused_with_the_one_to_use(text, hint):
+    with pytest.raises(FormulaError) as refusal:
+        Formula(text)
+    assert hint in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hessian"),
+    [
+        ("100*abs(y)^2", 200.0),
+        ("abs(y)*abs(y)", 2.0),
+        ("3*abs(y)*sign(y)*y", 6.0),
+        ("abs(y)^4 + y^2", 2.0),
+        ("abs(y)^3", 0.0),
+    ],
+)
+def test_the_square_of_a_kink_is_as_smooth_as_it_is(text, hessian):
+    """At its kink too, where a product of subgradients would give zero."""
+    point = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    along_y = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    assert Formula(text).hvp(point, along_y).tolist() == [0.0, hessian]
+    assert float(Formula(text).loss(torch.tensor([1.0, -2.0], dtype=torch.float64))) == pytest.approx(
+        float(sympy.sympify(text.replace("^", "**"), locals={"abs": abs, "sign": sympy.sign}).subs({"y": -2})),
+        rel=1e-15,
+    )
 
 
 @pytest.mark.parametrize(

@@ -255,3 +255,33 @@ def test_as_many_optimizers_as_the_view_shows_are_read():
     experiment, refusals = Experiment.from_url("/?opt9=adam&opt2=gd")
     assert refusals == []
     assert [rule.name for rule in experiment.optimizers] == ["gd", "adam"]
+
+
+@pytest.mark.parametrize(
+    ("link", "expression"),
+    [
+        ("/?land=formula&land.expression=x^2+y^2&opt1=gd", "x^2+y^2"),  # typed by hand
+        ("/?land=formula&land.expression=(x-1)^2+sin(x)+2*y", "(x-1)^2+sin(x)+2*y"),
+        ("/?land=formula&land.expression=x%5E2+%2B+y%5E2", "x^2 + y^2"),  # as this app writes it
+        ("/?land=formula&land.expression=max(x,+y)", "max(x, y)"),
+    ],
+)
+def test_a_plus_between_operands_of_a_formula_is_a_plus(link, expression):
+    experiment, refusals = Experiment.from_url(link)
+    assert not refusals
+    assert experiment.landscape.expression == expression
+
+
+def test_where_the_plus_is_lost_already_its_spelling_is_named():
+    _, refusals = Experiment.from_query({"land": "formula", "land.expression": "x^2 y^2"})
+    assert "A plus is written %2B in a link." in refusals[0]
+
+
+@pytest.mark.parametrize("mark", ["utm_source=mail", "fbclid=IwAR0", "gclid=1", "ref=home"])
+def test_marks_of_who_passed_a_link_on_are_nothing_of_ours(mark):
+    plain = "/?land=beale&opt1=adam"
+    assert Experiment.from_url(f"{plain}&{mark}") == Experiment.from_url(plain) == (Experiment.from_url(plain)[0], [])
+
+
+def test_a_link_copied_from_a_page_is_read():
+    assert Experiment.from_url("/?land=beale&amp;opt1=adam") == Experiment.from_url("/?land=beale&opt1=adam")
