@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from landscapes import LANDSCAPES, Landscape, Layout
+from tests.rounding import amplified
 
 STEPS = 100  # as the Reference page and the README say
 _NOISE = torch.Generator().manual_seed(7)
@@ -159,3 +160,17 @@ def followed(land, start, oracle):
         if hasattr(optimizer, "train"):
             optimizer.train()
     return torch.stack(points)
+
+
+def assert_same_path(ours, theirs, tolerance, again):
+    """Our points (STEPS + 1, dim) are theirs to a tolerance; later, on a path that magnifies rounding errors, as near as
+    such errors let two implementations be. Only where this processor's have shown does `again()` compute ours anew, for
+    how much that is.
+    """
+    off = (ours - theirs).abs()
+    allowed = tolerance * (1 + theirs.abs())
+    if bool((off <= allowed).all()):
+        return
+    rounding = 30 * amplified(again)
+    assert bool((rounding[: STEPS // 4] <= 1e-10).all()), "a path that rounding soon moves compares nothing"
+    assert bool((off <= allowed + rounding).all()), f"{float((off - allowed - rounding).max()):.1e} beyond rounding"

@@ -10,7 +10,7 @@ from pytorch_optimizer.optimizer import sam as third_party_sam
 
 from landscapes import LANDSCAPES
 from optimizers import OPTIMIZERS, Optimizer, run
-from tests.optimizers.comparison import PROBLEMS, STEPS, Case, followed
+from tests.optimizers.comparison import PROBLEMS, STEPS, Case, assert_same_path, followed
 from tests.rounding import amplified
 
 # Every oracles_*.py beside this file holds the cases of one family of rules.
@@ -35,11 +35,13 @@ def _wide_norm(monkeypatch):
     monkeypatch.setattr(third_party_sam, "get_global_gradient_norm", squared_norm)
 
 
-@cache
-def path(number, problem):
+def walked(number, problem):
     """Our run of a case."""
     land, case = PROBLEMS[problem], CASES[number]
     return run(land, OPTIMIZERS[case.rule](**case.ours), land.start()[0], STEPS)
+
+
+path = cache(walked)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -48,8 +50,7 @@ def test_a_rule_visits_the_points_of_its_oracle(number, problem):
     land, case, ours = PROBLEMS[problem], CASES[number], path(number, problem)
     start = land.start()[0]
     theirs = followed(land, start, case.oracle)
-    tolerance = OPTIMIZERS[case.rule].tolerance
-    torch.testing.assert_close(ours.params, theirs, rtol=tolerance, atol=tolerance)
+    assert_same_path(ours.params, theirs, OPTIMIZERS[case.rule].tolerance, lambda: walked(number, problem).params)
     assert ours.diverged_at == -1
     assert (ours.final - start).norm() > 1e-2  # the comparison is of points that moved
 
@@ -61,7 +62,6 @@ LOOSER = [number for number, case in enumerate(CASES) if OPTIMIZERS[case.rule].t
 @pytest.mark.parametrize("number", LOOSER, ids=[CASES[number].rule for number in LOOSER])
 def test_a_looser_tolerance_is_what_rounding_asks_for(number, problem):
     """Whatever the processor: two implementations differ by the errors of both, and no two draws of errors are alike."""
-    land, case = PROBLEMS[problem], CASES[number]
     conditions = []
 
     def eigh(matrix, decomposed=torch.linalg.eigh):
@@ -71,10 +71,10 @@ def test_a_looser_tolerance_is_what_rounding_asks_for(number, problem):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(torch.linalg, "eigh", eigh)
-        points = run(land, OPTIMIZERS[case.rule](**case.ours), land.start()[0], STEPS).params
-    tolerance = OPTIMIZERS[case.rule].tolerance
+        points = walked(number, problem).params
+    tolerance = OPTIMIZERS[CASES[number].rule].tolerance
     assert torch.finfo(torch.float64).eps * max(conditions) < tolerance
-    off = amplified(lambda: run(land, OPTIMIZERS[case.rule](**case.ours), land.start()[0], STEPS).params)
+    off = amplified(lambda: walked(number, problem).params)
     assert bool((30 * off < tolerance * (1 + points.abs())).all())
 
 
