@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from landscapes.landscape import Landscape, Layout
-from landscapes.supervised import Supervised
+from landscapes.learner import Learner
 
 _MOST_SWEEPS = 100
 _SAME = 1e-4  # relative difference of a loss that float32 sums in another order stay below
@@ -49,11 +49,9 @@ def along(landscape: Landscape, share: Tensor, params: Tensor) -> Line:
     """The loss, and where there are classes the accuracy, at params (points, dim)."""
     parts = params.split(landscape.chunk(params))
     loss = torch.cat([landscape.loss(part) for part in parts])
-    if not isinstance(landscape, Supervised) or not landscape.classes:
+    if not isinstance(landscape, Learner) or landscape.lacks("classes"):
         return Line(share, loss, None)
-    inputs, targets = landscape.training_set(params)
-    accuracy = torch.cat([landscape.accuracy(landscape.outputs(part, inputs), targets) for part in parts])
-    return Line(share, loss, accuracy)
+    return Line(share, loss, landscape.score("accuracy", params))
 
 
 def aligned(landscape: Landscape, params: Tensor, reference: Tensor, seed: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from landscapes import derivatives
 from landscapes.facts import Facts
 from landscapes.setting import Declared
 
+Trait = Literal["samples", "classes", "test samples", "jacobian", "gauss_newton", "activations"]
 _PLANE_BYTES = 1 << 17  # one number a run: with the intermediates of a step a core's cache is full
 
 
@@ -107,6 +108,14 @@ class Landscape(Facts, Declared):
     def samples(self) -> int | None:
         """Number of terms where the loss is a mean over samples; None where there is nothing to draw a batch from."""
         return None
+
+    def lacks(self, trait: Trait) -> str:
+        """Why there is nothing of a kind here, in words that end a sentence; empty where there is (see `Learner`)."""
+        if trait == "samples":
+            return "" if self.samples is not None else f"{self.label} is not a mean over samples"
+        if trait == "activations":
+            return f"{self.label} has no hidden activations"
+        return f"{self.label} does not learn from samples"
 
     @property
     def multiplications(self) -> int:
@@ -212,7 +221,7 @@ class Landscape(Facts, Declared):
 
     def _check_batch(self, batch: Tensor) -> None:
         if self.samples is None:
-            raise ValueError(f"{self.name} is not a mean over samples: batch must be None.")
+            raise ValueError(f"{self.lacks('samples')}: batch must be None.")
         whole = isinstance(batch, Tensor) and not (batch.is_floating_point() or batch.is_complex())
         if not whole or batch.dtype == torch.bool or batch.ndim == 0 or batch.numel() == 0:
             raise TypeError("batch must be a tensor of sample indices of shape (..., b).")

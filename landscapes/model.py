@@ -45,7 +45,7 @@ class Model:
         test: list[Batch] | None,
         dropout: int | None,
     ):
-        self._module, self._loss_fn, self._dropout = module, loss_fn, dropout
+        self._module, self.loss_fn, self._dropout = module, loss_fn, dropout
         # Does the loss differentiate in inputs, as one that holds the residual of a differential equation?
         self._in_inputs = any(leaf.requires_grad for batch in batches for leaf in leaves(batch))
         self._given = self._batches = [batch.mapped(Tensor.detach) for batch in batches]
@@ -78,11 +78,14 @@ class Model:
         if self._in_inputs:
             batch = batch.mapped(_free)
         with self._executing(params), torch.set_grad_enabled(outside or self._in_inputs):
-            value = self._criterion(inside)(self._outputs(inside, batch.inputs), batch.targets)
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            raise ValueError("loss_fn must return a tensor that holds one number, the mean over the batch.")
-        value = value.reshape(()).to(params.dtype)
+            value = _number(self._criterion(inside)(self._outputs(inside, batch.inputs), batch.targets), params)
         return value if outside else value.detach()
+
+    def judged(self, outputs: Tree, targets: Tree, like: Tensor) -> Tensor:
+        """The loss () of outputs against targets, in the dtype of `like`."""
+        outputs, targets = (mapped(one, self._narrowed) for one in (outputs, targets))
+        with self._executing(like):
+            return _number(self._criterion(self._narrowed(like))(outputs, targets), like)
 
     def losses(self, params: Tensor, batch: Batch, own_batches: bool = False) -> Tensor:
         """The losses (runs,) at params (runs, dim); with `own_batches` the batch holds (runs, b, ...), one set a run."""
@@ -116,9 +119,9 @@ class Model:
         }  # may be updated in place
         args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
         kwargs = inputs if isinstance(inputs, dict) else {}
-        return functional_call(self._own_module(), constants | self.layout.unpack(params), args, kwargs)
+        return functional_call(self.own_module(), constants | self.layout.unpack(params), args, kwargs)
 
-    def _own_module(self) -> nn.Module:
+    def own_module(self) -> nn.Module:
         """A copy for this thread: while it is called, a module holds the tensors of the call."""
         module: nn.Module | None = getattr(self._local, "module", None)
         if module is None:
@@ -127,7 +130,7 @@ class Model:
         return module
 
     def _criterion(self, params: Tensor) -> LossFunction:
-        return self._kept("criterion", params) if isinstance(self._loss_fn, nn.Module) else self._loss_fn
+        return self._kept("criterion", params) if isinstance(self.loss_fn, nn.Module) else self.loss_fn
 
     @contextmanager
     def _executing(self, like: Tensor) -> Iterator[None]:
@@ -160,6 +163,17 @@ class Model:
     def samples(self) -> int | None:
         return self._batches[0].samples if len(self._batches) == 1 else None
 
+    @property
+    def everything(self) -> list[Batch]:
+        """All data, held-out ones too, as they were given."""
+        return [*self._batches, *(self._test or [])]
+
+    @property
+    def size(self) -> int | None:
+        """Number of samples in all batches; None where that cannot be told."""
+        sizes = [batch.size for batch in self._batches]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
     def training(self, like: Tensor) -> list[Batch]:
         """The batches in the dtype and on the device of `like`."""
         return self._kept("batches", like)
@@ -169,10 +183,17 @@ class Model:
 
     def blocks(self, like: Tensor) -> list[tuple[float, Batch]]:
         """All data, cut into what fits the cache where their losses add up, each with its factor in the loss of all."""
-        batches = self.training(like)
-        if self.samples is not None and not (self.coupled or like.is_cuda):
-            count = max(1, round(self.samples / _BLOCK))
-            cuts = [index * self.samples // count for index in range(count + 1)]
+        return self._cut(self.training(like))
+
+    def test_blocks(self, like: Tensor) -> list[tuple[float, Batch]]:
+        """The same of the data held out; empty where there are none."""
+        return self._cut(self.testing(like) or [])
+
+    def _cut(self, batches: list[Batch]) -> list[tuple[float, Batch]]:
+        samples = batches[0].samples if len(batches) == 1 else None
+        if samples is not None and not (self.coupled or next(leaves(batches[0])).is_cuda):
+            count = max(1, round(samples / _BLOCK))
+            cuts = [index * samples // count for index in range(count + 1)]
             batches = [batches[0].taken(slice(*ends)) for ends in pairwise(cuts)]
         return list(zip(self._shares(batches), batches, strict=True))
 
@@ -199,8 +220,8 @@ class Model:
                 case "constants":
                     made = mapped(self._constants, place)
                 case "criterion":
-                    assert isinstance(self._loss_fn, nn.Module)
-                    made = copy.deepcopy(self._loss_fn).to(dtype=like.dtype, device=like.device)
+                    assert isinstance(self.loss_fn, nn.Module)
+                    made = copy.deepcopy(self.loss_fn).to(dtype=like.dtype, device=like.device)
                 case _:
                     source = self._batches if what == "batches" else self._test or []
                     made = [batch.mapped(place) for batch in source]
@@ -248,7 +269,8 @@ class Model:
 
     def _examine(self) -> None:
         """Finds out on a few samples what the module supports. Raises ValueError where there is no loss to move on."""
-        first, piece = self._tried()
+        first, piece = self._trial()
+        self.tried = piece
         if not first.is_floating_point() or not self._follows(piece):
             raise ValueError(
                 "The loss does not depend on the module's parameters as far as torch can follow: look for a detach(), an .item() "
@@ -260,7 +282,7 @@ class Model:
         self._examine_runs(piece)
         self._examine_samples()
 
-    def _tried(self) -> tuple[Tensor, Batch]:
+    def _trial(self) -> tuple[Tensor, Batch]:
         """A loss, and the batch it is of: a few samples, all together, or where that fails the first batch as it came."""
         given, failure = self._batches, None
         for self._batches in (joined(given), given):
@@ -305,7 +327,7 @@ class Model:
             sizes = [leaf.numel() for leaf in leaves(outputs)]
             self._width = max(self._width, *[size / samples for size in sizes], 1.0)
 
-        handles = [layer.register_forward_hook(note) for layer in self._own_module().modules()]
+        handles = [layer.register_forward_hook(note) for layer in self.own_module().modules()]
         try:
             yield
         finally:
@@ -364,8 +386,21 @@ class Model:
         self.reduction, self.coupled = whole
         if self.reduction == "other":
             self._batches = self._given
+        self._examine_test(start)
         for sentence in said(whole, self._batches, self.stochastic):
             self._say(sentence)
+
+    def _examine_test(self, start: Tensor) -> None:
+        """Is there a loss of the held-out data? Raises NoLoss where there is none."""
+        if self._test is None:
+            return
+        if self.reduction != "other":
+            self._test = joined(self._test)
+        few = self._test[0] if self.coupled or self._test[0].samples is None else self._test[0].taken(slice(_TRIAL))
+        try:
+            self.loss(start, few.mapped(partial(_like, start)))
+        except Exception as failure:  # whatever a user's code raises
+            raise NoLoss(f"The loss cannot be evaluated on the test data: {line(failure)}") from failure
 
     def _examine_curvature(self, piece: Batch) -> None:
         """Finds the way to second derivatives that is right, see `selfcheck`."""
@@ -386,6 +421,13 @@ class Model:
 
     def _say(self, sentence: str, failure: Exception | None = None) -> None:
         self.notes.append(f"{sentence}." if failure is None else f"{sentence}: {line(failure)}")
+
+
+def _number(value: Any, like: Tensor) -> Tensor:
+    """What a loss returned, as one number () in the dtype of `like`."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise ValueError("loss_fn must return a tensor that holds one number, the mean over the batch.")
+    return value.reshape(()).to(like.dtype)
 
 
 def _like(other: Tensor, leaf: Tensor) -> Tensor:

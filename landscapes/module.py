@@ -11,7 +11,7 @@ import copy
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -19,10 +19,14 @@ from torch import Tensor, nn
 
 from landscapes import derivatives
 from landscapes.batches import Batch, Tree, collected
-from landscapes.landscape import Landscape, Layout
+from landscapes.derivatives import Operator
+from landscapes.landscape import Layout, Trait
+from landscapes.learner import SCORES, Learner, Score
 from landscapes.model import LossFunction, Model, NoLoss, line
+from landscapes.outputs import Outputs
 from landscapes.reduction import Reduction
 
+Work = tuple[Tensor, list[derivatives.Loss]]  # runs (runs, dim), and the terms whose sum is their loss
 _KEPT_NUMBERS = (
     1 << 27
 )  # of graph that a Hessian operator may keep, a GiB in float64; beyond, each product builds it anew
@@ -49,7 +53,7 @@ def from_module(
     the batches as they come.
     training: whether layers such as batch norm behave as in training (the statistics of the batch that is evaluated) or as
     in use (their running statistics); by default each as the module stands. dropout: None for none, or the seed of masks
-    that are the same at every evaluation. test: held-out data in the same forms, for `test_set`.
+    that are the same at every evaluation. test: held-out data in the same forms, for test loss and accuracy.
 
     Raises TypeError for what is no module, loss or data, ValueError where the loss cannot be computed or does not depend on
     the parameters.
@@ -90,7 +94,7 @@ def _copied(module: nn.Module, training: bool | None, dropout: int | None) -> nn
 
 
 @dataclass(frozen=True)
-class ModuleLandscape(Landscape):
+class ModuleLandscape(Learner):
     """The loss of a user's module; equal to another only if made by the same call of `from_module`."""
 
     name, label = "module", "Your module"
@@ -173,12 +177,96 @@ class ModuleLandscape(Landscape):
             )
         return torch.stack(rows).reshape(*params.shape[:-1], *rows[0].shape)
 
+    @cached_property
+    def _seen(self) -> Outputs:
+        return Outputs(self.model)
+
+    def lacks(self, trait: Trait) -> str:
+        match trait:
+            case "samples" if self.samples is None:
+                return "Your data are no set of samples that mini-batches could be drawn from (see `notes`)"
+            case "classes":
+                return self._seen.no_classes
+            case "test samples" if not self.model.test_blocks(self.model.initial):
+                return "there are no test samples (give test=... to from_module)"
+            case "jacobian":
+                unknown = "" if self.model.size else "how many samples the data hold cannot be told"
+                return self._seen.no_jacobian or unknown
+            case "gauss_newton":
+                return self._seen.no_gauss_newton
+            case "activations":
+                return self._seen.no_activations
+        return ""
+
+    @property
+    def softmax(self) -> int | None:
+        return self._seen.softmax
+
+    def score(self, name: Score, params: Tensor) -> Tensor:
+        self._check(params, None)
+        self._need(*SCORES[name])
+        if name == "test_loss":
+            return self._sums(params, self.model.test_blocks(params))
+        blocks = self.model.blocks(params) if name == "accuracy" else self.model.test_blocks(params)
+        return self._by_run(lambda run: self._seen.accuracy(run, [block for _, block in blocks]), params)
+
+    def sparsity(self, params: Tensor, threshold: float) -> Tensor:
+        self._need("activations")
+        blocks = [block for _, block in self.model.blocks(params)]
+        return self._by_run(lambda run: self._seen.sparsity(run, blocks, threshold), params)
+
+    def tangent_operator(self, params: Tensor) -> Operator:
+        self._need("jacobian")
+        share = 1 / (self.model.size or 1)
+        return self._added([(share, block) for _, block in self.model.blocks(params)], self._seen.tangent, params)
+
+    def gauss_newton_operator(self, params: Tensor) -> Operator:
+        self._need("gauss_newton")
+        return self._added(self.model.blocks(params), self._seen.gauss_newton, params)
+
+    def _need(self, *traits: Trait) -> None:
+        for trait in traits:
+            if why := self.lacks(trait):
+                raise ValueError(f"{self.label} does not allow this: {why}.")
+
+    def _by_run(self, measure: Callable[[Tensor], Tensor], params: Tensor) -> Tensor:
+        rows = [params.new_empty(0), *(measure(run).reshape(1).to(params) for run in params.reshape(-1, self.dim))]
+        return torch.cat(rows).reshape(params.shape[:-1])
+
+    def _added(
+        self, blocks: list[tuple[float, Batch]], maker: Callable[[Tensor, Batch], Operator], params: Tensor
+    ) -> Operator:
+        """The sum over blocks, each with its factor, of the operators that `maker` makes for each run."""
+        runs = params.detach().reshape(-1, self.dim)
+        makers = [[(share, partial(maker, run, block)) for share, block in blocks] for run in runs]
+        if len(runs) * self.model.graph_numbers <= _KEPT_NUMBERS:
+            makers = [[(share, partial(_same, make())) for share, make in row] for row in makers]
+
+        def product(vectors: Tensor) -> Tensor:
+            own = vectors.reshape(-1, self.dim)
+            rows = [
+                torch.stack([share * make()(one) for share, make in row]).sum(0)
+                for row, one in zip(makers, own, strict=True)
+            ]
+            return torch.stack(rows).reshape(vectors.shape) if rows else vectors.clone()
+
+        return product
+
     def chunk(self, params: Tensor) -> int:
         return self.model.chunk(params)
 
     def _loss(self, params: Tensor, batch: Tensor | None) -> Tensor:
+        if batch is None:
+            return self._sums(params, self.model.blocks(params))
+        return self._added_up(params, self._work(params, batch))
+
+    def _sums(self, params: Tensor, blocks: list[tuple[float, Batch]]) -> Tensor:
+        """The losses of some blocks, added up with their factors: (..., dim) -> (...)."""
+        return self._added_up(params, self._shared(params, blocks))
+
+    def _added_up(self, params: Tensor, work: Iterator[Work]) -> Tensor:
         losses = [params.new_empty(0)]
-        for rows, terms in self._work(params, batch):
+        for rows, terms in work:
             losses.append(torch.stack([term(rows) for term in terms]).sum(0))
         return torch.cat(losses).reshape(params.shape[:-1])
 
@@ -206,16 +294,13 @@ class ModuleLandscape(Landscape):
 
         return product
 
-    def _work(self, params: Tensor, batch: Tensor | None) -> Iterator[tuple[Tensor, list[derivatives.Loss]]]:
-        """Chunks of runs (runs, dim), each with the terms whose sum is its loss."""
+    def _work(self, params: Tensor, batch: Tensor | None) -> Iterator[Work]:
+        """Chunks of runs, each with the terms whose sum is its loss."""
+        if batch is None:
+            yield from self._shared(params, self.model.blocks(params))
+            return
         flat = params.reshape(-1, self.dim)
         chunks = flat.split(self.chunk(flat)) if len(flat) else ()
-        if batch is None:
-            shared: list[derivatives.Loss] = [
-                partial(self._term, share, block, False) for share, block in self.model.blocks(params)
-            ]
-            yield from ((rows, shared) for rows in chunks)
-            return
         whole = self._single(self.model.training(params))
         batch = batch.to(params.device)
         if batch.ndim == 1:
@@ -232,6 +317,12 @@ class ModuleLandscape(Landscape):
             ) from None
         for rows, own in zip(chunks, indices.split(self.chunk(flat)), strict=True):
             yield rows, [partial(self._term, 1.0, whole.mapped(partial(_taken, own)), True)]
+
+    def _shared(self, params: Tensor, blocks: list[tuple[float, Batch]]) -> Iterator[Work]:
+        """Chunks of runs, all with the same blocks of samples."""
+        flat = params.reshape(-1, self.dim)
+        terms: list[derivatives.Loss] = [partial(self._term, share, block, False) for share, block in blocks]
+        yield from ((rows, terms) for rows in (flat.split(self.chunk(flat)) if len(flat) else ()))
 
     def _term(self, share: float, block: Batch, own_batches: bool, rows: Tensor) -> Tensor:
         return share * self.model.losses(rows, block, own_batches)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from landscapes.curvature import eigenpairs, top_eigenpairs
 from landscapes.landscape import Landscape
+from landscapes.learner import SCORES, Learner, Score
 from landscapes.pieces import Piece
-from landscapes.supervised import OBJECTIVES, Supervised
 
 COARSE = 21  # points per axis at most for a quantity that costs an eigenvalue at each
 OnPlane = Callable[[Tensor], Tensor]  # points (k, 2) of a plane -> values (k,)
@@ -32,29 +31,15 @@ class Quantity:
     costly: bool = False  # so that a coarse grid must do
 
 
-def _held_out(landscape: Landscape) -> str | None:
-    if isinstance(landscape, Supervised) and landscape.test_set(torch.empty(0, dtype=torch.float64)) is not None:
-        return None
-    return "there are no test samples (choose a share of samples to hold out)"
+def _score(name: Score, label: str, reads: str) -> Quantity:
+    def on_plane(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
+        assert isinstance(landscape, Learner)
+        return landscape.score_on_plane(name, center, directions)
 
+    def offers(landscape: Landscape) -> str | None:
+        return next((why for one in SCORES[name] if (why := landscape.lacks(one))), None)
 
-def _classes(landscape: Landscape) -> str | None:
-    return None if isinstance(landscape, Supervised) and landscape.classes else "there are no classes"
-
-
-def _test_loss(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
-    assert isinstance(landscape, Supervised)
-    return landscape.scored_on_plane(OBJECTIVES[landscape.objective], center, directions, landscape.test_set(center))
-
-
-def _accuracy(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
-    assert isinstance(landscape, Supervised)
-    return landscape.scored_on_plane(landscape.accuracy, center, directions, landscape.training_set(center))
-
-
-def _test_accuracy(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
-    assert isinstance(landscape, Supervised)
-    return landscape.scored_on_plane(landscape.accuracy, center, directions, landscape.test_set(center))
+    return Quantity(name, label, reads, on_plane, offers)
 
 
 def _grad_norm(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
@@ -84,16 +69,12 @@ QUANTITIES: dict[str, Quantity] = {
     one.name: one
     for one in (
         Quantity("loss", "Training loss", "The loss that training lowers.", lambda land, c, d: land.on_plane(c, d)),
-        Quantity("test_loss", "Test loss", "The loss on samples that training never saw.", _test_loss, _held_out),
-        Quantity(
-            "accuracy", "Training accuracy", "The share of training samples classified right.", _accuracy, _classes
-        ),
-        Quantity(
+        _score("test_loss", "Test loss", "The loss on samples that training never saw."),
+        _score("accuracy", "Training accuracy", "The share of training samples classified right."),
+        _score(
             "test_accuracy",
             "Test accuracy",
             "The share of samples classified right among those that training never saw.",
-            _test_accuracy,
-            lambda landscape: _classes(landscape) or _held_out(landscape),
         ),
         Quantity("grad_norm", "Gradient norm", "How steep the loss is: zero at minima and saddles.", _grad_norm),
         Quantity(

@@ -16,7 +16,8 @@ from landscapes import data as datasets
 from landscapes import derivatives
 from landscapes.data import DATA, Recipe
 from landscapes.derivatives import Linearized, Operator
-from landscapes.landscape import Differentiated
+from landscapes.landscape import Differentiated, Trait
+from landscapes.learner import Learner, Score
 from landscapes.setting import setting
 
 
@@ -98,7 +99,7 @@ DATA_SETTINGS = ("data", "subset", "test_share", "label_noise", "standardize", "
 
 
 @dataclass(frozen=True)
-class Supervised(Differentiated):
+class Supervised(Learner, Differentiated):
     """L(w) = mean over samples of objective(outputs(w, x), y) + weight_decay / 2 |w|^2. A kind of it says what its outputs are."""
 
     form: ClassVar[str] = "vector"  # one of FORMS: how the inputs lie
@@ -173,6 +174,44 @@ class Supervised(Differentiated):
     def outputs(self, params: Tensor, inputs: Tensor) -> Tensor:
         """The model's outputs (..., n, c) for parameters (..., dim) and inputs (n, ...), shared or one set a run."""
 
+    def lacks(self, trait: Trait) -> str:
+        if trait == "test samples" and self.test_set(torch.empty(0, dtype=torch.float64)) is None:
+            return "there are no test samples (choose a share of samples to hold out)"
+        if trait == "classes" and not self.classes:
+            return f"{self.data} has no classes"
+        return super().lacks(trait) if trait in ("samples", "activations") else ""
+
+    @property
+    def softmax(self) -> int | None:
+        return self.targets if self.objective == "cross_entropy" else None
+
+    def score(self, name: Score, params: Tensor) -> Tensor:
+        (inputs, targets), judge = self._scoring(name, params)
+        flat = params.reshape(-1, self.dim)
+        parts = [
+            judge(self.outputs(rows[0] if len(rows) == 1 else rows, inputs), targets).reshape(-1)
+            for rows in flat.split(self.chunk(params))
+        ]
+        return torch.cat(parts).reshape(params.shape[:-1])
+
+    def score_on_plane(self, name: Score, center: Tensor, directions: Tensor) -> Callable[[Tensor], Tensor]:
+        samples, judge = self._scoring(name, center)
+        return self.scored_on_plane(judge, center, directions, samples)
+
+    def _scoring(self, name: Score, like: Tensor) -> tuple[tuple[Tensor, Tensor], Callable[[Tensor, Tensor], Tensor]]:
+        """The samples of a score, and how outputs are judged against targets."""
+        samples = self.training_set(like) if name == "accuracy" else self.test_set(like)
+        if samples is None:
+            raise ValueError(f"{self.name} has no {name}: {self.lacks('test samples')}.")
+        return samples, OBJECTIVES[self.objective] if name == "test_loss" else self.accuracy
+
+    def tangent_operator(self, params: Tensor) -> Operator:
+        _, push, pull = self.jacobian(params)
+        return lambda vectors: pull(push(vectors)) / self.samples
+
+    def sparsity(self, params: Tensor, threshold: float) -> Tensor:
+        raise ValueError(f"{self.lacks('activations')}.")
+
     def jacobian(self, params: Tensor, batch: Tensor | None = None) -> Linearized:
         """The outputs on the training set or a batch of it, and products with their Jacobian in params (..., dim)."""
         inputs, _ = self.training_set(params)
@@ -209,11 +248,9 @@ class Supervised(Differentiated):
         score: Callable[[Tensor, Tensor], Tensor],
         center: Tensor,
         directions: Tensor,
-        samples: tuple[Tensor, Tensor] | None,
+        samples: tuple[Tensor, Tensor],
     ) -> Callable[[Tensor], Tensor]:
         """A score of outputs (k, n, c) against targets (n, c) on a plane: points (k, 2) -> (k,), a chunk at once."""
-        if samples is None:
-            raise ValueError(f"{self.name} has no such samples.")
         inputs, targets = samples
         outputs = self.outputs_on_plane(center, directions, inputs)
         size = max(_SCORED, self.chunk(center))

@@ -487,7 +487,7 @@ def _batches(landscape: Landscape, size: int | None, sampling: str, seeds: Seque
         while True:
             yield whole
     if samples is None:
-        raise ValueError(f"{landscape.name} is not a mean over samples: batch_size must be None.")
+        raise ValueError(f"{landscape.lacks('samples')}: batch_size must be None.")
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= samples:
         raise ValueError(f"batch_size = {size!r} is not allowed: it must be a whole number from 1 to {samples}.")
     if sampling not in SAMPLINGS:

@@ -94,7 +94,7 @@ def batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, An
     """How many samples a step sees, and how they are drawn; for what is not a mean over samples, a sentence."""
     if landscape.samples is None:
         if visible("batch_size"):
-            st.caption(f"{landscape.label} is not a mean over samples, so there are no minibatches to draw.")
+            st.caption(f"{landscape.lacks('samples')}, so there are no minibatches to draw.")
         return {"batch_size": 0}
     with section("Minibatches", ":material/shuffle:", ("batch_size", "sampling")):
         own = own_controls(experiment, ("batch_size", "sampling"))

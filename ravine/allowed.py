@@ -101,5 +101,6 @@ def _check_work(asked: work.Work, landscape: Landscape, batch_size: int, first: 
 def _check_batch_size(landscape: Landscape, batch_size: int) -> None:
     samples = landscape.samples
     if batch_size > (samples or 0):
-        allowed = "0: it is not a mean over samples" if samples is None else f"at most {samples}, its samples"
+        why = landscape.lacks("samples")
+        allowed = f"0: {why}" if why else f"at most {samples}, its samples"
         raise ValueError(f"batch_size = {batch_size} is not allowed for {landscape.name}: it must be {allowed}.")

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscapes import LANDSCAPES, Landscape, ModuleLandscape, Supervised
-from landscapes.batches import leaves
+from landscapes import LANDSCAPES, Landscape
+from landscapes.learner import Learner
 
 ENVIRONMENT = "RAVINE_LANDSCAPES"  # file.py:factory, one a line: how the command line tells the app
 PREFIX = "own:"
@@ -121,8 +121,8 @@ def _identity(given: Landscape | type[Landscape]) -> str:
         landscape = given() if isinstance(given, type) else given
         start = landscape.start(2)
         seen = [start, *landscape.value_and_grad(start)]
-        if isinstance(landscape, (ModuleLandscape, Supervised)):
-            seen += leaves(landscape.test_set(start))
+        if isinstance(landscape, Learner) and not landscape.lacks("test samples"):
+            seen.append(landscape.score("test_loss", start))
     except Exception:  # whatever the user's code raises: it will say so where it is run
         return uuid.uuid4().hex
     for tensor in seen:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, Supervised, top_eigenpairs
+from landscapes import top_eigenpairs
+from landscapes.learner import Learner
 from landscapes.spectrum import spectral_density
 from ravine.cut import looked_at
 from ravine.engine import one_thread
@@ -60,7 +61,7 @@ def spectrum(result: Result, run: int, step: int) -> Density:
     landscape, place = looked_at(result, run, step)
     path, optimizer = result.paths[run], result.experiment.runs[run].optimizer
     center, at = path.params[place], int(path.params_step[place])
-    classes = _classes(landscape)
+    classes = landscape.softmax if isinstance(landscape, Learner) else None
     count = min(landscape.dim, _MOST, max(_LEAST, (classes or 0) + _BEYOND))
     with one_thread():
         pairs = top_eigenpairs(landscape, center, count, tol=_TOLERANCE)
@@ -71,12 +72,6 @@ def spectrum(result: Result, run: int, step: int) -> Density:
         top=pairs.values.cpu().double(), residual=float(pairs.residuals.max()), classes=classes,
         limit=None if limits is None else limits[at],
     )  # fmt: skip
-
-
-def _classes(landscape: Landscape) -> int | None:
-    if isinstance(landscape, Supervised) and landscape.objective == "cross_entropy":
-        return landscape.targets
-    return None
 
 
 def said(found: Density) -> str:

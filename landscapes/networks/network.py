@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscapes.landscape import Block
+from landscapes.landscape import Block, Trait
 from landscapes.networks.layers import ACTIVATIONS, NORMS
 from landscapes.setting import setting
 from landscapes.supervised import Supervised
@@ -90,6 +90,21 @@ class Network(Supervised):
     def activations(self, params: Tensor, inputs: Tensor) -> list[Tensor]:
         """What each hidden layer passes on, (..., n, width) or (..., n, channels, height, width), in order."""
         return list(self._signals(params, inputs))[:-1]
+
+    def lacks(self, trait: Trait) -> str:
+        if trait != "activations":
+            return super().lacks(trait)
+        inputs, _ = self.training_set(torch.empty(0, dtype=torch.float64))
+        return "" if self.activations(self.start()[0], inputs[:1]) else super().lacks(trait)
+
+    def sparsity(self, params: Tensor, threshold: float) -> Tensor:
+        inputs, _ = self.training_set(params)
+        flat = params.reshape(-1, self.dim)
+        shares = []
+        for rows in flat.split(self.chunk(params)):
+            hidden = [signal.reshape(len(rows), -1) for signal in self.activations(rows, inputs)]
+            shares.append(torch.cat([(one.abs() <= threshold).to(rows) for one in hidden], dim=-1).mean(-1))
+        return torch.cat(shares).reshape(params.shape[:-1])
 
     def start(
         self, runs: int = 1, seed: int = 0, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"

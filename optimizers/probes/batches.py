@@ -147,6 +147,5 @@ class EmpiricalFisher(_PerSample):
 
 
 def _finite_sum(probe: Probe, landscape: Landscape) -> str:
-    if landscape.samples is not None:
-        return ""
-    return f"{landscape.label} is not a mean over samples: {probe.label} is not defined."
+    why = landscape.lacks("samples")
+    return f"{why}: {probe.label} is not defined." if why else ""

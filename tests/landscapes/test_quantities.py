@@ -70,8 +70,8 @@ def test_a_piece_of_work_travels_as_what_it_was_made_from():
     [
         (NETWORK, "height", "quantity = 'height' is not allowed: it must be one of loss, "),
         (MLP(hidden=(4,)), "test_loss", "mlp has no test_loss here: there are no test samples (choose a share"),
-        (LANDSCAPES["rosenbrock"](), "accuracy", "rosenbrock has no accuracy here: there are no classes."),
-        (MLP(data="chebyshev", objective="squared"), "test_accuracy", "mlp has no test_accuracy here: there are no classes."),
+        (LANDSCAPES["rosenbrock"](), "accuracy", "rosenbrock has no accuracy here: Rosenbrock valley does not learn from samples."),
+        (MLP(data="chebyshev", objective="squared"), "test_accuracy", "mlp has no test_accuracy here: chebyshev has no classes."),
     ],
 )  # fmt: skip
 def test_what_a_landscape_does_not_have_is_refused(land, name, sentence):

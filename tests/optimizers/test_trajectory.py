@@ -439,7 +439,7 @@ def test_a_probe_says_what_it_is(name, kind):
         ({"probes": [PROBES["top_eigenvalues"](k=3)]}, "top_eigenvalues asks for 3 eigenvalues, and rosenbrock has 2 parameters."),
         ({"probes": ["preconditioned_sharpness"]}, "Gradient descent does not divide by a diagonal: its preconditioned sharpness is not defined."),
         ({"probes": ["sharpnes"]}, "'sharpnes' is not a probe: it must be one of " + ", ".join(PROBES) + "."),
-        ({"batch_size": 2}, "rosenbrock is not a mean over samples: batch_size must be None."),
+        ({"batch_size": 2}, "Rosenbrock valley is not a mean over samples: batch_size must be None."),
         ({"optimizer": []}, "There is no optimizer to run: give at least one."),
         ({"optimizer": ["gd"]}, "'gd' is not an optimizer: build one, as in OPTIMIZERS['gd'](lr=0.1)."),
         ({"start": torch.zeros(3)}, "start has shape (3,): rosenbrock needs (..., 2)."),
