@@ -254,7 +254,7 @@ def test_threads_share_no_switch_of_attention():
     points = torch.stack([elsewhere(land, seed=seed) for seed in range(6)])
     expected = sharpness(land, points, tol=1e-8)[0].squeeze()
     flags = []
-    hook = land.model._own_module().qkv.register_forward_hook(
+    hook = land.model.own_module().qkv.register_forward_hook(
         lambda *_: flags.append(torch.backends.cuda.flash_sdp_enabled())
     )
     land.loss(points[0])
