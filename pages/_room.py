@@ -71,7 +71,7 @@ def _mine() -> tuple[str, str] | None:
 
 def _open() -> None:
     try:
-        st.session_state[_KEY] = services.rooms().open()
+        st.session_state[_KEY] = services.rooms().open(services.visitor(), st.context.ip_address or "")
     except Refused as refusal:
         st.toast(str(refusal), icon=":material/error:")
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -20,6 +20,7 @@ _PAGE = ASSETS / "room.html"
 _PAUSE = 0.25  # seconds between two events to one student: a dragged start must not flood a class
 _HEARTBEAT = 5.0  # seconds after which a silent connection says that it is alive, and its student present
 _BODY = 1_000  # bytes of a request at most
+_PATIENCE = 10.0  # seconds in which all of it must have come
 
 
 async def page(request: Request) -> Response:
@@ -99,19 +100,25 @@ async def tally(request: Request) -> Response:
 
 async def _answered(request: Request, act: Any) -> Response:
     try:
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > _BODY:
-                raise Refused("This request is too long.")
-        said = json.loads(body)
+        said = json.loads(await asyncio.wait_for(_body(request), _PATIENCE))
         if not isinstance(said, dict) or not all(isinstance(one, str) for one in said.values()):
             raise Refused("This request is not one that a room understands.")
         return JSONResponse(act(request.path_params["code"], said) or {})
     except Refused as refusal:
         return JSONResponse({"refused": str(refusal)}, 409)
-    except (ValueError, KeyError):
+    except TimeoutError:
+        return JSONResponse({"refused": "This request took too long to come."}, 408)
+    except (ValueError, KeyError, RecursionError, ClientDisconnect):
         return JSONResponse({"refused": "This request is not one that a room understands."}, 400)
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _BODY:
+            raise Refused("This request is too long.")
+    return body
 
 
 def _event(data: dict[str, Any]) -> str:

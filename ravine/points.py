@@ -44,10 +44,12 @@ def points(data: bytes, layout: Layout) -> Tensor:
             raise ValueError(
                 f"The file has no tensor named {listed}: it must hold params, or every parameter of this landscape."
             )
-        found = layout.pack({block.name: tensors[block.name].to(torch.float64) for block in layout.blocks})
-        if found.ndim != 1:
+        named = {block.name: tensors[block.name] for block in layout.blocks}
+        if any(tuple(named[block.name].shape) != block.shape for block in layout.blocks):
             raise ValueError("The file's tensors do not have the shapes of this landscape's parameters.")
-        found = found[None]
+        if any(one.is_complex() for one in named.values()):
+            raise ValueError("The file holds complex numbers: parameters are real.")
+        found = layout.pack({name: one.to(torch.float64) for name, one in named.items()})[None]
     if not found.is_floating_point() or not bool(torch.isfinite(found.double()).all()):
         raise ValueError("The file holds numbers that are not finite floating-point numbers.")
     return found.double()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from landscapes import LANDSCAPES, settings
-from optimizers import Stepper
+from optimizers import Stepper, composed, layers
 from ravine import frame, overlay
 from ravine.link import START, VERSION, Query, cut, short
 
@@ -68,7 +69,12 @@ class Reader:
             {"over_x": settings(default)["over_x"].default, "over_y": None},
             {"outcome": default.outcome},
             {"quantity": default.quantity},
+            {"optimizers": tuple(_without_schedule(one) for one in values["optimizers"])},
             {"landscape": default.landscape, "start": default.start},
+        ]
+        # Putting back what stands there already repairs nothing, and subsets of repairs double with each.
+        repairs = [
+            one for one in repairs if any(values.get(key) != default_value for key, default_value in one.items())
         ]
         reasons: list[str] = []
         for count in range(len(repairs) + 1):
@@ -101,3 +107,8 @@ class Reader:
             if optimizer is not None:
                 found.append(optimizer)
         return tuple(found) or default.optimizers
+
+
+def _without_schedule(stepper: Stepper) -> Stepper:
+    rule, _, wrappers = layers(stepper)
+    return composed(rule, None, (partial(type(one), **one.values()) for one in wrappers))

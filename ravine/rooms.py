@@ -1,8 +1,8 @@
 """Live rooms: a teacher shows, students follow, and vote on what will happen. Knows nothing of Streamlit or of HTTP.
 
 A room holds what is on the teacher's screen as ready-made packets, so that following costs no student any computation.
-It knows its students by random texts that their browsers made up, and nothing else; it is gone after `idle` seconds
-without its teacher, and with it everything said in it.
+It knows its students by random texts that their browsers made up, and nothing else: one browser may make up several, so
+that a vote is no ballot. A room is gone after `idle` seconds without its teacher, and with it everything said in it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 ROOMS = 60  # at a time
+OF_A_VISITOR, OF_AN_ADDRESS = 2, 5  # rooms that one visitor, and all visitors from one address, may have open
+EMPTY = 600.0  # seconds without students and teacher after which a room makes way for another, where all are taken
+GONE = (
+    60.0  # seconds without a sign of life after which a seat is free again, unless it has voted on the present question
+)
 SEATS = 300  # in a room
 PACKET = 4 << 20  # bytes of one packet
 PACKETS = 4  # kept for a room: the newest
@@ -67,6 +72,8 @@ class Room:
     votes: dict[str, str] = field(default_factory=dict)  # seat -> word, about the present question
     seen: dict[str, float] = field(default_factory=dict)  # seat -> when last
     touched: float = 0.0
+    visitor: str = ""  # who opened it, as far as the server can tell them apart
+    address: str = ""
     listeners: set[Listener] = field(default_factory=set)
 
 
@@ -80,16 +87,33 @@ class Rooms:
         self._rooms: dict[str, Room] = {}
         self._lock = threading.Lock()
 
-    def open(self) -> tuple[str, str]:
-        """A new room: its code, which everyone may know, and the teacher's key. Raises Refused where there are too many."""
+    def open(self, visitor: str = "", address: str = "") -> tuple[str, str]:
+        """A new room: its code, which everyone may know, and the teacher's key.
+
+        Where all are taken, one that has been empty for ten minutes makes way. Raises Refused where there are too many: of
+        the server, of this visitor or of this address (empty ones are not counted).
+        """
         with self._lock:
             self._expire()
-            if len(self._rooms) >= self._most:
+            for said, own, most in ((visitor, "visitor", OF_A_VISITOR), (address, "address", OF_AN_ADDRESS)):
+                if said and sum(getattr(room, own) == said for room in self._rooms.values()) >= most:
+                    raise Refused(
+                        f"{most} rooms are open from this {own} already, as many as one may have: close one first."
+                    )
+            if len(self._rooms) >= self._most and not self._evicted():
                 raise Refused(f"There are {self._most} rooms open, as many as this server holds. Try again later.")
             code = next(one for one in iter(_code, "") if one not in self._rooms)
-            room = Room(code, secrets.token_urlsafe(24), touched=self._clock())
+            room = Room(code, secrets.token_urlsafe(24), touched=self._clock(), visitor=visitor, address=address)
             self._rooms[code] = room
             return code, room.key
+
+    def _evicted(self) -> bool:
+        """Has an empty room, the one left longest, made way?"""
+        now = self._clock()
+        left = [room for room in self._rooms.values() if now - max([room.touched, *room.seen.values()]) > EMPTY]
+        if left:
+            del self._rooms[min(left, key=lambda room: room.touched).code]
+        return bool(left)
 
     def close(self, code: str, key: str) -> None:
         """The teacher ends the room."""
@@ -138,6 +162,9 @@ class Rooms:
             raise Refused("A seat is a random text of 16 to 64 letters and digits.")
         with self._lock:
             room = self._find(code)
+            if seat not in room.seen and len(room.seen) >= self._seats:
+                now = self._clock()
+                room.seen = {one: when for one, when in room.seen.items() if now - when <= GONE or one in room.votes}
             if seat not in room.seen and len(room.seen) >= self._seats:
                 raise Refused(f"The room is full: it has {self._seats} seats.")
             room.seen[seat] = self._clock()

@@ -130,7 +130,12 @@ def test_a_room_that_is_not_there(server):
     assert "There is no such room" in answer(server.address, f"{room}/events?seat={'a' * 32}")[1]
     assert "A seat is" in answer(server.address, f"{room}/events?seat=%3Cb%3E")[1]
     assert answer(server.address, f"{room}/packet/x")[0] == 404
-    for path, body, status in (("vote", b"no json", 400), ("vote", empty, 400), ("tally", key, 409)):
+    for path, body, status in (
+        ("vote", b"no json", 400),
+        ("vote", b"[" * 999, 400),
+        ("vote", empty, 400),
+        ("tally", key, 409),
+    ):
         assert answer(server.address, f"{room}/{path}", body)[0] == status
     for body in (long, nested):
         assert answer(server.address, f"{room}/vote", body)[0] == 409

@@ -160,6 +160,36 @@ def test_any_other_file_is_refused_in_a_sentence(data, said):
         export.reopened(data)
 
 
+def test_damaged_files_are_refused_in_a_sentence_or_hold_what_they_held(results):
+    """Flipped bits anywhere, in archives of every compression that zip knows."""
+    random, refused = np.random.default_rng(0), 0
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        buffer = io.BytesIO()
+        with (
+            zipfile.ZipFile(io.BytesIO(export.npz(results["descend"]))) as plain,
+            zipfile.ZipFile(buffer, "w", method) as own,
+        ):
+            for one in plain.namelist():
+                own.writestr(one, plain.read(one))
+        for _ in range(30):
+            damaged = bytearray(buffer.getvalue())
+            for place in random.integers(len(damaged), size=3):
+                damaged[place] ^= 1 << int(random.integers(8))
+            try:
+                export.reopened(bytes(damaged))
+            except ValueError as refusal:
+                refused += 1
+                assert str(refusal).endswith(".")  # noqa: PT017
+    assert refused > 80
+
+
+def test_a_header_that_claims_more_than_the_file_holds_is_refused():
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (119185740800,), }".ljust(117) + "\n"
+    array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+    with pytest.raises(ValueError, match="not a results file"):
+        export.reopened(_zip(specification__json=LINK, loss__npy=array))
+
+
 def test_a_file_whose_arrays_do_not_fit_is_refused(results):
     arrays = results["descend"].arrays()
     files = {"specification__json": json.dumps(results["descend"].specification())}

@@ -217,3 +217,19 @@ def test_tensors_of_another_shape_get_a_sentence():
     named = {name: torch.zeros(*tensor.shape, 2) for name, tensor in NETWORK.layout.unpack(NETWORK.start()[0]).items()}
     with pytest.raises(ValueError, match="shape"):
         points(safetensors.torch.save(named), NETWORK.layout)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda one: one[..., None], lambda one: one.flatten()[:1], lambda one: one[None, None]]
+)
+def test_one_tensor_of_another_shape_is_enough(change):
+    named = {name: tensor.contiguous() for name, tensor in NETWORK.layout.unpack(NETWORK.start()[0]).items()}
+    name = next(iter(named))
+    with pytest.raises(ValueError, match="shapes of this landscape"):
+        points(safetensors.torch.save(named | {name: change(named[name]).contiguous()}), NETWORK.layout)
+
+
+def test_complex_numbers_get_a_sentence():
+    named = {name: tensor.to(torch.complex64) for name, tensor in NETWORK.layout.unpack(NETWORK.start()[0]).items()}
+    with pytest.raises(ValueError, match="parameters are real"):
+        points(safetensors.torch.save({name: one.contiguous() for name, one in named.items()}), NETWORK.layout)

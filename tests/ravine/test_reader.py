@@ -212,6 +212,19 @@ def test_only_what_does_not_fit_is_put_back(monkeypatch):
     assert experiment.landscape.hidden == (1024, 1024, 1024) or experiment.steps == 10_000
 
 
+def test_reading_a_link_that_does_not_fit_takes_few_tries(monkeypatch):
+    """What stands at its default already is no repair: subsets of repairs double with each."""
+    tries = []
+    made = Experiment.__post_init__
+    monkeypatch.setattr(Experiment, "__post_init__", lambda self: (tries.append(1), made(self))[1])
+    experiment, refusals = Experiment.from_url("/sweep?land=himmelblau&opt1=sgdw&opt1.schedule=refined")
+    assert len(tries) < 40
+    assert len(refusals) == 1
+    assert "rehearsal" in refusals[0]
+    assert experiment.landscape.name == "himmelblau"
+    assert experiment.optimizers[0] == OPTIMIZERS["sgdw"]()
+
+
 def test_ten_thousand_characters_are_refused_unread():
     for url in ("/?" + "x" * 10_000, "x" * 10_000, "/?opt1=gd&opt1.lr=" + "9" * 10_000):
         experiment, refusals = Experiment.from_url(url)

@@ -5,7 +5,18 @@ import threading
 import pytest
 
 from ravine.outcome import OUTCOMES
-from ravine.rooms import PACKET, PACKETS, PRESENT, Playback, Refused, Rooms
+from ravine.rooms import (
+    EMPTY,
+    GONE,
+    OF_A_VISITOR,
+    OF_AN_ADDRESS,
+    PACKET,
+    PACKETS,
+    PRESENT,
+    Playback,
+    Refused,
+    Rooms,
+)
 
 SEAT, OTHER = "a" * 32, "b" * 32
 
@@ -213,3 +224,59 @@ def test_many_threads_vote_at_once():
     for thread in threads:
         thread.join()
     assert rooms.tally(code, key)["votes"] == dict.fromkeys(OUTCOMES, 10)
+
+
+def test_a_silent_seat_is_free_again_for_whoever_comes_to_a_full_room(rooms, room, clock):
+    code, _ = room
+    rooms.join(code, SEAT)
+    rooms.join(code, OTHER)
+    clock.now += GONE - 1
+    rooms.shown(code, OTHER)
+    clock.now += 2
+    rooms.join(code, "c" * 32)  # on the seat of the one that is gone
+    with pytest.raises(Refused, match="full"):
+        rooms.join(code, SEAT)
+
+
+def test_a_seat_that_has_voted_on_the_present_question_stays_taken(rooms, room, clock):
+    code, key = room
+    rooms.publish(code, key, {}, {}, "a question", ("yes", "no"))
+    for seat in (SEAT, OTHER):
+        rooms.join(code, seat)
+        rooms.vote(code, seat, "yes")
+    clock.now += GONE + 1
+    rooms.publish(code, key, {}, {"v": b""}, "a question")  # the teacher is there
+    with pytest.raises(Refused, match="full"):
+        rooms.join(code, "c" * 32)
+    rooms.publish(code, key, {"next": 1}, {}, "another question", ("yes", "no"))
+    rooms.join(code, "c" * 32)
+    assert rooms.tally(code, key)["votes"] == {"yes": 0, "no": 0}
+
+
+def test_an_empty_room_makes_way_where_all_are_taken(clock):
+    rooms = Rooms(clock, rooms=2, seats=2, idle=1e4)
+    (first, _), (second, key) = rooms.open(), rooms.open()
+    clock.now += EMPTY - 1
+    with pytest.raises(Refused, match="2 rooms open"):
+        rooms.open()
+    rooms.tally(second, key)
+    clock.now += 2
+    third, _ = rooms.open()
+    assert rooms.owns(second, key)
+    with pytest.raises(Refused, match="no such room"):
+        rooms.shown(first)
+    assert rooms.shown(third)["version"] == 0
+
+
+def test_one_visitor_or_address_cannot_take_all_rooms(clock):
+    rooms = Rooms(clock)
+    codes = [rooms.open("a visitor") for _ in range(OF_A_VISITOR)]
+    with pytest.raises(Refused, match=f"{OF_A_VISITOR} rooms are open from this visitor already"):
+        rooms.open("a visitor")
+    rooms.close(*codes[0])
+    rooms.open("a visitor")
+    for index in range(OF_AN_ADDRESS):
+        rooms.open(f"visitor {index}", "192.0.2.1")
+    with pytest.raises(Refused, match=f"{OF_AN_ADDRESS} rooms are open from this address already"):
+        rooms.open("one more", "192.0.2.1")
+    rooms.open("one more", "192.0.2.2")
