@@ -46,6 +46,11 @@ async def plotly_script(_: Any) -> FileResponse:
 
 def sorry(failure: Exception) -> bool:
     """A sentence instead of a traceback in the browser; the traceback goes to the server's log."""
+    from ravine.own import told, where
+
+    if where(failure):
+        st.error(f"The code of your own landscape failed: {told(failure)}.", icon=":material/error:")
+        return os.environ.get("RAVINE_DEBUG") is None
     st.error(
         "Something went wrong on our side, and this page could not be drawn. What was computed before is kept: change a "
         f"setting, or reload. ({type(failure).__name__})",

@@ -23,7 +23,7 @@ from ravine.browser import required
 from ravine.cluster import connect
 from ravine.engine import computing
 from ravine.experiment import VIEWS, Experiment
-from ravine.own import made
+from ravine.own import made, told, where
 from ravine.result import Result
 from ravine.store import Store
 
@@ -103,8 +103,13 @@ def _followed(results: Iterator[Result]) -> Iterator[Result]:
 
 def _sharpness(chosen: argparse.Namespace) -> int:
     landscape, params = _placed(chosen.factory)
-    pairs = top_eigenpairs(landscape, params, chosen.count, chosen.tol)
-    print(f"{landscape.dim:,} parameters, loss {float(landscape.loss(params)):.6g}")
+    try:
+        loss, pairs = float(landscape.loss(params)), top_eigenpairs(landscape, params, chosen.count, chosen.tol)
+    except Exception as failure:  # whatever the user's code raises
+        if not where(failure):
+            raise
+        raise ValueError(f"{chosen.factory} cannot be computed: {told(failure)}") from failure
+    print(f"{landscape.dim:,} parameters, loss {loss:.6g}")
     for value, residual in zip(pairs.values.tolist(), pairs.residuals.tolist(), strict=True):
         threshold = f"; gradient descent is stable for step sizes below {2 / value:.4g}" if value > 0 else ""
         print(f"{value:.6g} with residual {residual:.1e}{threshold}")

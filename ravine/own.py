@@ -12,6 +12,7 @@ import importlib.util
 import os
 import re
 import sys
+import traceback
 import types
 import uuid
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,8 @@ ENVIRONMENT = "RAVINE_LANDSCAPES"  # file.py:factory, one a line: how the comman
 PREFIX = "own:"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _OURS = ("landscapes", "optimizers", "ravine", "pages")
-_PYTHON = Path(os.__file__).parent
+_HERE = Path(__file__).resolve().parents[1]
+_PYTHON = Path(os.__file__).resolve().parent
 _INSTALLED = {"site-packages", "dist-packages"}
 _loaded: dict[str, list[str]] = {}
 
@@ -59,9 +61,30 @@ def made(specification: str) -> Any:
         given = getattr(module, name)
         return given if isinstance(given, (Landscape, Mapping)) or _is_kind(given) else given()
     except Exception as failure:  # whatever the user's code raises
-        raise ValueError(f"{specification} could not be loaded: {type(failure).__name__}: {failure}") from failure
+        raise ValueError(f"{specification} could not be loaded: {told(failure)}") from failure
     finally:
         sys.path.remove(str(path.resolve().parent))
+
+
+def told(failure: BaseException) -> str:
+    """A failure in words, with the line of the user's own code that led to it, where one did."""
+    place = where(failure)
+    said = f"{type(failure).__name__}: {failure}"
+    return said if not place or place in said else f"{said} ({place})"
+
+
+def where(failure: BaseException) -> str:
+    """Where in a user's own files a failure began, as "model.py, line 12, in forward"; empty where it did elsewhere."""
+    causes = [failure]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    for one in reversed(causes):
+        if isinstance(one, SyntaxError) and one.filename and _is_own(Path(one.filename)):
+            return f"{Path(one.filename).name}, line {one.lineno}"
+        frames = [frame for frame in traceback.extract_tb(one.__traceback__) if _is_own(Path(frame.filename))]
+        if frames:
+            return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}"
+    return ""
 
 
 def load(specification: str) -> dict[str, Landscape | type[Landscape]]:
@@ -141,11 +164,14 @@ def _own_files() -> dict[str, Path]:
     """The files of loaded modules that are the user's, by the modules' names."""
     modules = {name: getattr(one, "__file__", None) for name, one in list(sys.modules.items())}
     paths = {name: Path(place) for name, place in modules.items() if place and name.partition(".")[0] not in _OURS}
-    return {
-        name: path
-        for name, path in paths.items()
-        if path.is_absolute() and _PYTHON not in path.parents and not _INSTALLED & set(path.parts)
-    }
+    return {name: path for name, path in paths.items() if path.is_absolute() and _is_own(path)}
+
+
+def _is_own(path: Path) -> bool:
+    """Did a file come neither with Python, nor from an installed package, nor from here?"""
+    path = path.resolve()
+    ours = _HERE in path.parents and path.relative_to(_HERE).parts[0] in (*_OURS, "app.py")
+    return path.is_file() and not (ours or _PYTHON in path.parents or _INSTALLED & set(path.parts))
 
 
 def _adopted(name: str, given: Landscape | type[Landscape]) -> type[Landscape]:

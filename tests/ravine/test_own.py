@@ -51,11 +51,33 @@ class Bowl(Surface):
 def several():
     return {"net": net(), "bowl": Bowl, "steep": Bowl(c=3.0), "small": LANDSCAPES["mlp"](hidden=(7,))}
 
+class Late(nn.Linear):
+    def forward(self, x):
+        if self.weight.isnan().any() or self.bias.abs().sum() > 5:
+            raise RuntimeError("too far away")
+        return super().forward(x)
+
+class Torn(nn.Linear):
+    def forward(self, x):
+        return super().forward(x[:, :1])
+
+def late():
+    return from_module(Late(1, 1), nn.MSELoss(), (torch.ones(3, 1), torch.ones(3, 1))), torch.full((2,), 9.0, dtype=torch.float64)
+
+def torn(): return from_module(Torn(2, 1), nn.MSELoss(), (torch.ones(3, 2), torch.ones(3, 1)))
 def number(): return 3
 def broken(): raise RuntimeError("no such file of data")
 def named(): return {"a b": net()}
 ready = Bowl(c=2.0)
 """
+
+
+_AT = {text: number for number, text in enumerate(SOURCE.splitlines(), 1)}
+LINES = {
+    "broken": _AT['def broken(): raise RuntimeError("no such file of data")'],
+    "torn": _AT["        return super().forward(x[:, :1])"],
+    "late": _AT['            raise RuntimeError("too far away")'],
+}
 
 
 @pytest.fixture
@@ -64,6 +86,7 @@ def file(tmp_path, monkeypatch):
     (tmp_path / "neighbour.py").write_text("COUNT = 12")
     for name in ("train", "test"):
         torch.save(torch.ones(2), tmp_path / f"{name}.pt")
+    (tmp_path / "typo.py").write_text("x = 1\ny = (2\n")
     path = tmp_path / "mine.py"
     path.write_text(SOURCE)
     monkeypatch.setattr(own, "_loaded", {})
@@ -155,7 +178,12 @@ def test_a_link_elsewhere_gets_a_sentence_and_loads_nothing(file):
         ("mine.py:net()", "write path/to/file.py:factory"),
         ("other.py:net", "There is no file"),
         ("mine.py:nothing", "AttributeError"),
-        ("mine.py:broken", "RuntimeError: no such file of data"),
+        ("mine.py:broken", f"RuntimeError: no such file of data (mine.py, line {LINES['broken']}, in broken)"),
+        (
+            "mine.py:torn",
+            f"RuntimeError: mat1 and mat2 shapes cannot be multiplied (3x1 and 2x1). (mine.py, line {LINES['torn']}, in forward)",
+        ),
+        ("typo.py:net", "SyntaxError: '(' was never closed (typo.py, line 2)"),
         ("mine.py:number", "gives a int: it must give a Landscape"),
         ("mine.py:named", "'a b' is not allowed as a name"),
     ],
@@ -166,6 +194,13 @@ def test_what_cannot_be_loaded_gets_a_sentence(what, sentence, file, capsys):
     assert sentence in str(raised.value)
     assert main(["app", "--landscape", str(file.parent / what)]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Runs are computed one after the other")
+def test_code_that_fails_later_is_named_too(file, capsys):
+    assert main(["sharpness", f"{file}:late"]) == 2
+    said = capsys.readouterr().err
+    assert f"cannot be computed: RuntimeError: too far away (mine.py, line {LINES['late']}, in forward)" in said
 
 
 # ------------------------------------------------------------------ files that somebody hands us
