@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from landscapes import derivatives, execution, selfcheck
 from landscapes.batches import Batch, Tree, frame, joined, leaves, mapped
+from landscapes.copies import copied
 from landscapes.landscape import Layout
+from landscapes.objective import Objective, line
 from landscapes.reduction import Kind, Reduction, kind, said
-
-LossFunction = Callable[[Any, Any], Tensor]
 
 _BLOCK = 512  # samples evaluated at once, so that activations stay in the cache
 _CACHE_BYTES = 2 << 20  # what the runs evaluated together may keep live on a CPU core
@@ -39,32 +37,27 @@ class Model:
 
     def __init__(
         self,
-        module: nn.Module,
-        loss_fn: LossFunction,
+        objective: Objective,
         batches: list[Batch],
         test: list[Batch] | None,
-        dropout: int | None,
     ):
-        self._module, self.loss_fn, self._dropout = module, loss_fn, dropout
+        self.objective = objective
         # Does the loss differentiate in inputs, as one that holds the residual of a differential equation?
         self._in_inputs = any(leaf.requires_grad for batch in batches for leaf in leaves(batch))
         self._given = self._batches = [batch.mapped(Tensor.detach) for batch in batches]
         self._test = None if test is None else [batch.mapped(Tensor.detach) for batch in test]
-        trainable = {name: one.detach().clone() for name, one in module.named_parameters() if one.requires_grad}
-        frozen = {name: one.detach().clone() for name, one in module.named_parameters() if not one.requires_grad}
-        self._constants = frozen | {name: one.detach().clone() for name, one in module.named_buffers()}
+        tensors = objective.tensors()
+        trainable = {name: one.detach() for name, one in tensors.items() if one.requires_grad}
+        self._constants = {name: one.detach().clone() for name, one in tensors.items() if name not in trainable}
         self.layout = Layout.of((name, tuple(one.shape)) for name, one in trainable.items())
         self.initial = self.layout.pack(
             {name: one.float() if one.element_size() < 4 else one for name, one in trainable.items()}
         )
         self._placed: dict[tuple[torch.dtype, torch.device, str], Any] = {}
-        self._local = threading.local()
-        self._lock = threading.Lock()
         self.notes: list[str] = []
-        self.stochastic = self.coupled = self.differences = self._math_attention = False
+        self.coupled = self.differences = False
         self.reduction: Reduction = "mean"
         self.together = True
-        self._answered: set[str] = set()  # what the module asked of torch that was done in another way
         self._narrow: torch.dtype | None = None  # the one precision in which the module computes
         self._width = 1.0  # numbers per sample of the widest layer
         self._examine()
@@ -77,25 +70,22 @@ class Model:
         outside = torch.is_grad_enabled()
         if self._in_inputs:
             batch = batch.mapped(_free)
-        with self._executing(params), torch.set_grad_enabled(outside or self._in_inputs):
-            value = _number(self._criterion(inside)(self._outputs(inside, batch.inputs), batch.targets), params)
+        with torch.set_grad_enabled(outside or self._in_inputs):
+            value = _number(self.objective.loss(self._tensors(inside), *batch, inside), params)
         return value if outside else value.detach()
 
     def judged(self, outputs: Tree, targets: Tree, like: Tensor) -> Tensor:
         """The loss () of outputs against targets, in the dtype of `like`."""
         outputs, targets = (mapped(one, self._narrowed) for one in (outputs, targets))
-        with self._executing(like):
-            return _number(self._criterion(self._narrowed(like))(outputs, targets), like)
+        start = self._narrowed(self.initial.to(like))
+        return _number(self.objective.judged(self._tensors(start), outputs, targets, start), like)
 
     def losses(self, params: Tensor, batch: Batch, own_batches: bool = False) -> Tensor:
         """The losses (runs,) at params (runs, dim); with `own_batches` the batch holds (runs, b, ...), one set a run."""
         if len(params) == 1 or not self.together:
             own = [_picked(batch, run) if own_batches else batch for run in range(len(params))]
             return torch.stack([self.loss(one, mine) for one, mine in zip(params, own, strict=True)])
-        (
-            self._kept("constants", self._narrowed(params[0])),
-            self._criterion(self._narrowed(params[0])),
-        )  # made outside vmap
+        self._kept("constants", self._narrowed(params[0]))  # made outside vmap
         if not own_batches:
             return vmap(self.loss, in_dims=(0, None), randomness="same")(params, batch)
 
@@ -106,41 +96,17 @@ class Model:
 
     def outputs(self, params: Tensor, inputs: Tree) -> Tree:
         """What the module returns for one parameter vector (dim,)."""
-        with self._executing(params):
-            outputs = self._outputs(self._narrowed(params), mapped(inputs, self._narrowed))
+        inside = self._narrowed(params)
+        outputs = self.objective.outputs(self._tensors(inside), mapped(inputs, self._narrowed), inside)
         return mapped(outputs, lambda leaf: _cast(leaf, params.dtype))
 
     def _narrowed(self, leaf: Tensor) -> Tensor:
         return leaf if self._narrow is None else _cast(leaf, self._narrow)
 
-    def _outputs(self, params: Tensor, inputs: Tree) -> Tree:
-        constants = {
-            name: one.clone() for name, one in self._kept("constants", params).items()
-        }  # may be updated in place
-        args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
-        kwargs = inputs if isinstance(inputs, dict) else {}
-        return functional_call(self.own_module(), constants | self.layout.unpack(params), args, kwargs)
-
-    def own_module(self) -> nn.Module:
-        """A copy for this thread: while it is called, a module holds the tensors of the call."""
-        module: nn.Module | None = getattr(self._local, "module", None)
-        if module is None:
-            with self._lock:
-                module = self._local.module = copy.deepcopy(self._module)
-        return module
-
-    def _criterion(self, params: Tensor) -> LossFunction:
-        return self._kept("criterion", params) if isinstance(self.loss_fn, nn.Module) else self.loss_fn
-
-    @contextmanager
-    def _executing(self, like: Tensor) -> Iterator[None]:
-        """The user's code is called as `execution` says; what it draws at random is the same at every evaluation."""
-        with ExitStack() as stack:
-            if self.stochastic:
-                stack.enter_context(execution.draws_of(self._dropout or 0, like.device))
-            stack.enter_context(execution.checkpoints_run_directly())
-            stack.enter_context(execution.Plainly(self._dropout is not None, self._math_attention, self._answered))
-            yield
+    def _tensors(self, params: Tensor) -> dict[str, Tensor]:
+        """All tensors of the module for one call, which may write into them: copies."""
+        constants = {name: one.clone() for name, one in self._kept("constants", params).items()}
+        return constants | self.layout.unpack(params.clone())
 
     def chunk(self, params: Tensor) -> int:
         """How many runs to evaluate together (see Landscape.chunk)."""
@@ -219,9 +185,6 @@ class Model:
             match what:
                 case "constants":
                     made = mapped(self._constants, place)
-                case "criterion":
-                    assert isinstance(self.loss_fn, nn.Module)
-                    made = copy.deepcopy(self.loss_fn).to(dtype=like.dtype, device=like.device)
                 case _:
                     source = self._batches if what == "batches" else self._test or []
                     made = [batch.mapped(place) for batch in source]
@@ -232,22 +195,22 @@ class Model:
         """Takes over the frozen parameters and buffers, as they are now, of the module that this one was copied from, and
         what its loss holds where that is a module. False, and nothing is taken over, if other parameters are trainable now.
         """
-        trainable = [(name, tuple(one.shape)) for name, one in module.named_parameters() if one.requires_grad]
+        live = self.objective.live(module)
+        trainable = [(name, tuple(one.shape)) for name, one in live.items() if one.requires_grad]
         if trainable != [(block.name, tuple(block.shape)) for block in self.layout.blocks]:
             return False
-        live = dict(module.named_parameters()) | dict(module.named_buffers())
         with torch.no_grad():
             for name, kept in self._constants.items():
                 if name in live and live[name].shape == kept.shape:
                     kept.copy_(live[name])
-        self._placed = {key: made for key, made in self._placed.items() if key[2] not in ("constants", "criterion")}
+        self._placed = {key: made for key, made in self._placed.items() if key[2] != "constants"}
         return True
 
     # ---------------------------------------------------------------- starting points
 
     def restarted(self, generator: torch.Generator) -> Tensor:
         """Another starting point (dim,): layers initialised again, and what cannot be so, perturbed."""
-        fresh = copy.deepcopy(self._module)
+        fresh = copied(self.objective.whole)
         renewed: set[int] = set()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
@@ -256,7 +219,7 @@ class Model:
                 if callable(reset):
                     reset()
                     renewed |= {id(one) for one in layer.parameters(recurse=False)}
-        named, own = dict(fresh.named_parameters()), self.layout.unpack(self.initial)
+        named, own = self.objective.tensors(fresh), self.layout.unpack(self.initial)
         out = {}
         for name, before in own.items():
             noise = torch.randn(before.shape, generator=generator, dtype=torch.float64).to(before)
@@ -277,6 +240,7 @@ class Model:
                 "or a no_grad() on the way."
             )
         self._tell_what_was_answered()
+        self._examine_calls(piece)
         self._examine_precision(piece)
         self._examine_curvature(piece)  # before runs: plain attention can also be batched over them
         self._examine_runs(piece)
@@ -294,7 +258,9 @@ class Model:
                         before = execution.random_state(self.initial.device)
                         with self._watching_widths(piece.samples or 1):
                             first = self.loss(self.initial, piece)
-                        self.stochastic = not execution.same_state(before, execution.random_state(self.initial.device))
+                        self.objective.stochastic = not execution.same_state(
+                            before, execution.random_state(self.initial.device)
+                        )
                     if bool(torch.isfinite(first)) or piece is whole:
                         return first, piece
                 except Exception as caught:  # whatever a user's code raises; the last was of the data as they came
@@ -302,21 +268,34 @@ class Model:
         assert failure is not None
         raise NoLoss(f"The module and its loss cannot be evaluated on the data: {line(failure)}") from failure
 
+    def _examine_calls(self, piece: Batch) -> None:
+        """Finds the way of calling the module that is right, see `Objective.settle`."""
+        of_loss = [block for block in self.layout.blocks if block.name not in self.objective.of_module]
+        if of_loss:
+            numbers = sum(block.stop - block.start for block in of_loss)
+            self._say(
+                f"The loss has {numbers} trainable parameters of its own ({of_loss[0].name}): they are parameters of the landscape; "
+                "requires_grad = False makes them constants"
+            )
+        points = [self.initial, 0.9 * self.initial + 0.01]
+        for sentence in self.objective.settle(lambda params: self.loss(params, piece), points, self._in_inputs):
+            self._say(sentence)
+
     def _tell_what_was_answered(self) -> None:
-        if self.stochastic and self._dropout is None:
+        if self.objective.stochastic and self.objective.dropout is None:
             self._say(
                 "The module draws random numbers for something else than dropout: the same ones at every evaluation"
             )
-        if self._dropout is not None and not self.stochastic:
+        if self.objective.dropout is not None and not self.objective.stochastic:
             self._say(
                 "dropout has a seed, but nothing is drawn: F.dropout and its like follow the module's mode, see training=True"
             )
-        if "shortened" in self._answered:
+        if "shortened" in self.objective.answered:
             self._say(
                 "Embeddings with max_norm shorten longer rows within the loss, whose derivatives follow that, and leave the "
                 "parameters as they are, where training shortens the parameters and differentiates without it"
             )
-        if "by frequency" in self._answered:
+        if "by frequency" in self.objective.answered:
             self._say("Gradients of embeddings are those of the loss: scale_grad_by_freq is left out")
 
     @contextmanager
@@ -327,12 +306,8 @@ class Model:
             sizes = [leaf.numel() for leaf in leaves(outputs)]
             self._width = max(self._width, *[size / samples for size in sizes], 1.0)
 
-        handles = [layer.register_forward_hook(note) for layer in self.own_module().modules()]
-        try:
+        with self.objective.observed(note):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _follows(self, piece: Batch) -> bool:
         with torch.enable_grad():
@@ -379,7 +354,7 @@ class Model:
 
         looked_at = {frame(batch): batch for batch in reversed(self._batches)}  # one of each kind of batch
         found = {
-            kind(loss, points, batch, width=self._width, stochastic=self.stochastic, precision=precision)
+            kind(loss, points, batch, width=self._width, stochastic=self.objective.stochastic, precision=precision)
             for batch in islice(reversed(looked_at.values()), _KINDS)
         }
         whole = found.pop() if len(found) == 1 else Kind("other", True)
@@ -387,7 +362,7 @@ class Model:
         if self.reduction == "other":
             self._batches = self._given
         self._examine_test(start)
-        for sentence in said(whole, self._batches, self.stochastic):
+        for sentence in said(whole, self._batches, self.objective.stochastic):
             self._say(sentence)
 
     def _examine_test(self, start: Tensor) -> None:
@@ -408,12 +383,12 @@ class Model:
         piece = piece.mapped(lambda leaf: _cast(leaf, point.dtype))
         doubts = []
         # Torch's fused attention has no second derivative, its plain one has.
-        for self._math_attention in (False, True):
+        for self.objective.math_attention in (False, True):
             doubt = selfcheck.doubt(lambda at: self.loss(at, piece), point)
             if doubt is None:
                 return
             doubts.append(doubt)
-        self._math_attention, self.differences = False, True
+        self.objective.math_attention, self.differences = False, True
         self._say(
             "Hessian-vector products are central differences of gradients, because the module cannot be differentiated twice",
             doubts[0],
@@ -446,10 +421,3 @@ def _cast(leaf: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 def _picked(batch: Batch, run: int) -> Batch:
     return batch.mapped(lambda leaf: leaf[run])
-
-
-def line(failure: BaseException) -> str:
-    """The kind of failure and the first line of what it says, as the end of a sentence."""
-    lines = str(failure).strip().splitlines()
-    said = lines[0].split(". ")[0].rstrip(".")[:300] if lines else ""
-    return f"{type(failure).__name__}{': ' if said else ''}{said}."

@@ -7,7 +7,6 @@ second derivative, a slower way is taken, and `notes` and a warning say so.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from landscapes.batches import Batch, Tree, collected
 from landscapes.derivatives import Operator
 from landscapes.landscape import Layout, Trait
 from landscapes.learner import SCORES, Learner, Score
-from landscapes.model import LossFunction, Model, NoLoss, line
+from landscapes.model import Model, NoLoss
+from landscapes.objective import LossFunction, Objective
 from landscapes.outputs import Outputs
 from landscapes.reduction import Reduction
 
@@ -67,30 +67,13 @@ def from_module(
     held_out = None if test is None else collected(test)
     batches = collected(data, limit)
     try:
-        model = Model(_copied(module, training, dropout), loss_fn, batches, held_out, dropout)
+        model = Model(Objective(module, loss_fn, training, dropout), batches, held_out)
     except NoLoss as refusal:
         few = "" if limit is None else f" Of the data, at most limit = {limit} samples were taken."
         raise ValueError(f"{refusal}{few}") from refusal.__cause__
     for note in model.notes:
         warnings.warn(note, RuntimeWarning, stacklevel=2)
     return ModuleLandscape(model)
-
-
-def _copied(module: nn.Module, training: bool | None, dropout: int | None) -> nn.Module:
-    try:
-        own = copy.deepcopy(module)
-    except (RuntimeError, TypeError) as failure:
-        raise ValueError(f"The module cannot be copied: {line(failure)}") from failure
-    if training is not None:
-        own.train(training)
-    for layer in own.modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and dropout is not None:
-            layer.train()
-        if isinstance(layer, nn.modules.batchnorm._NormBase) and layer.training:
-            # Statistics of the batch alone: running ones would make the loss depend on what was evaluated before.
-            layer.track_running_stats = False
-            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
-    return own
 
 
 @dataclass(frozen=True)
@@ -135,6 +118,11 @@ class ModuleLandscape(Learner):
         False, and nothing is taken over, if other parameters of it are trainable now: then it is another landscape.
         """
         return self.model.follow(module)
+
+    def trainable(self, module: nn.Module) -> dict[str, Tensor]:
+        """The live parameters of the module that was copied, and of the loss, in the order in which they lie in the vector."""
+        live = self.model.objective.live(module)
+        return {block.name: live[block.name] for block in self.layout.blocks}
 
     def start(
         self, runs: int = 1, seed: int = 0, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"

@@ -17,7 +17,8 @@ from torch.nn.modules import activation
 from landscapes import derivatives
 from landscapes.batches import Batch, Tree
 from landscapes.derivatives import Operator
-from landscapes.model import Model, line
+from landscapes.model import Model
+from landscapes.objective import line
 
 _IGNORED = -100  # torch's own mark of targets that are left out
 _LEFT_OUT = -1  # no class that an output can have
@@ -46,13 +47,13 @@ class Outputs:
     def _examine_classes(self) -> None:
         axis, count = self._classes
         for batch in self._model.everything:
-            _indices(batch.targets, count, self._model.loss_fn)
+            _indices(batch.targets, count, self._model.objective.loss_fn)
 
     @cached_property
     def _classes(self) -> tuple[int, int]:
         """Which axis of the outputs holds one number for each class, and how many there are."""
         outputs = self._of(self._model.tried)
-        axis = _axis(outputs, self._model.tried.targets, self._model.loss_fn)
+        axis = _axis(outputs, self._model.tried.targets, self._model.objective.loss_fn)
         return axis, outputs.shape[axis]
 
     def accuracy(self, params: Tensor, blocks: list[Batch]) -> Tensor:
@@ -61,14 +62,14 @@ class Outputs:
         right = counted = params.new_zeros(())
         for block in blocks:
             found = self._model.outputs(params, block.inputs).argmax(axis)
-            wanted = _indices(block.targets, count, self._model.loss_fn)
+            wanted = _indices(block.targets, count, self._model.objective.loss_fn)
             right, counted = right + (found == wanted).sum(), counted + (wanted != _LEFT_OUT).sum()
         return right / counted
 
     @property
     def softmax(self) -> int | None:
         """How many classes the loss tells apart, where it is torch's cross-entropy."""
-        return self._classes[1] if _is_softmax(self._model.loss_fn) and not self.no_classes else None
+        return self._classes[1] if _is_softmax(self._model.objective.loss_fn) and not self.no_classes else None
 
     # ---------------------------------------------------------------- the Jacobian
 
@@ -152,14 +153,8 @@ class Outputs:
             counts.append((int((signal.abs() <= threshold).sum()), signal.numel()))
             last[:] = [signal]
 
-        layers = [layer for layer in self._model.own_module().modules() if _is_activation(layer)]
-        handles = [layer.register_forward_hook(note) for layer in layers]
-        try:
-            with torch.no_grad():
-                outputs = self._model.outputs(params, inputs)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with self._model.objective.observed(note, _is_activation), torch.no_grad():
+            outputs = self._model.outputs(params, inputs)
         if last and isinstance(outputs, Tensor) and torch.equal(last[0].to(outputs), outputs):
             counts.pop()
         return sum(small for small, _ in counts), sum(size for _, size in counts)

@@ -86,7 +86,7 @@ class Watch:
         callback: Callable[[Record], object] | None,
     ):
         self.landscape = landscape
-        self._named = {name: one for name, one in model.named_parameters() if one.requires_grad}
+        self._named = landscape.trainable(model)
         self._optimizer, self._every, self._budget, self._callback = optimizer, every, budget, callback
         self._steps = self._measured = 0
         self._before: Tensor | None = None
