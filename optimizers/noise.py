@@ -26,11 +26,7 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, values: Tensor) -> Estimate:
-        """Of values (m,), those that are not a number left out."""
-        known = values[~values.isnan()]
-        if len(known) < 2:
-            return cls(float(known.mean()), math.nan)
-        return cls(float(known.mean()), float(known.std() / math.sqrt(len(known))))
+        return cls(float(values.mean()), float(values.std() / math.sqrt(len(values))))
 
 
 UNKNOWN = Estimate(math.nan, math.nan)

@@ -34,22 +34,23 @@ def draw(log: Log) -> None:
             f"{head.get('optimizer', 'an optimizer')}{rule}{samples}."
         )
     )
-    for sentence in log.sentences():
+    for sentence in log.findings():
         st.info(plain(sentence), icon=":material/insights:")
+    for note in [*log.notes, *([f"{log.damaged} lines could not be read."] if log.damaged else [])]:
+        st.caption(plain(note))
     components.figure("watch figure", log.figure().to_json())
     cost = log.fields["cost"]
     with st.expander("Where these numbers come from"):
         st.markdown(
             f"The *sharpness* is the largest eigenvalue of the Hessian on the watched data, by Lanczos, to 1 % (at the first look, of at "
-            f"most 128 samples and to a few); of fewer samples than all it comes out too high. The *preconditioned sharpness* is that of $P^{{-1/2}} H P^{{-1/2}}$ with the "
-            f"optimizer's own diagonal $P$ (Cohen et al. 2022, arXiv:2207.14484). Along the update $u$ the curvature is "
+            f"most 128 samples and to a few); of fewer samples than all it comes out too high. The *preconditioned sharpness* is that of $P^{{-1/2}} (H + \\lambda) P^{{-1/2}}$ with the "
+            f"optimizer's own diagonal $P$ (Cohen et al. 2022, arXiv:2207.14484) and the weight decay $\\lambda$ that it adds to the gradient. Along the update $u$ the curvature is "
             f"$u^\\top H u / |u|^2$. A rule oscillates where its sharpness passes its threshold, here "
-            f"{plain(str(head.get('threshold') or 'unknown'))}."
+            f"{plain(str(head.get('threshold') or 'unknown'))}: of steps that are made from the gradient of the watched data. How "
+            f"far the gradient that the optimizer is given differs from that one, by batches, clipping or a sum, is measured at each look."
         )
         if len(cost):
             st.markdown(f"Watching took {100 * cost[-1]:.1f} % of the time of the run so far.")
-        for note in [*head["notes"], *([f"{log.damaged} lines could not be read."] if log.damaged else [])]:
-            st.caption(plain(note))
 
 
 def live(path: Path) -> None:

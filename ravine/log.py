@@ -30,14 +30,22 @@ FIELDS = {
     "sharpness": "sharpness",
     "preconditioned_sharpness": "preconditioned sharpness",
     "directional_sharpness": "curvature along the last update",
+    "loss_before": "loss on the watched data before the last update",
+    "update_slope": "slope of that loss along the last update, where the update began",
+    "unmoved": "share of the parameters with a gradient that the last update left as they were",
+    "given_norm": "norm of the gradient that the last update was made from",
+    "given_largest": "its largest entry",
+    "gradient_share": "how much of the watched data's gradient is in it, 1 where they agree on average",
+    "gradient_cosine": "cosine of the angle between the two",
     "curvature_samples": "samples that the curvature is of",
     "threshold": "stability threshold",
     "time": "seconds since the start",
     "cost": "share of the time spent on watching",
 }
-_TEXTS = ("optimizer", "rule", "threshold", "scaled", "model")
+_TEXTS = ("optimizer", "rule", "threshold", "model", "responds", "reason", "reduction")
 _MOST_BYTES = 64 << 20
 _MOST_CHARACTERS = 10_000  # of a line
+_MOST_REMARKS = 50
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Log:
     step: NDArray[np.int64]
     fields: dict[str, NDArray[np.float64]]
     damaged: int = 0  # lines that could not be read
+    remarks: tuple[str, ...] = ()  # what was noted along the run
 
     @property
     def scaled(self) -> bool:
@@ -59,50 +68,26 @@ class Log:
         """The sharpness that the threshold bounds (R,)."""
         return self.fields["preconditioned_sharpness" if self.scaled else "sharpness"]
 
+    def findings(self) -> list[str]:
+        """What was measured, and what it means, in plain words."""
+        from ravine.log_sentences import findings
+
+        return findings(self)
+
     def sentences(self) -> list[str]:
-        """The log in plain words."""
-        return [*self._stability(), *self._ending()] or ["Nothing has been measured yet."]
+        """The findings, and whatever else there is to know about how they were got."""
+        return [*self.findings(), *self.notes]
+
+    @property
+    def notes(self) -> list[str]:
+        """Of the beginning, then of the run."""
+        return [*self.header["notes"], *self.remarks]
 
     def figure(self) -> Figure:
         """Loss, sharpness against the threshold, and the updates, on one step axis."""
         from ravine.figures.watched import watched  # Plotly takes a second to import
 
         return watched(self)
-
-    def _stability(self) -> list[str]:
-        name = "preconditioned sharpness" if self.scaled else "sharpness"
-        known = np.isfinite(self.felt) & np.isfinite(self.fields["threshold"])
-        if not known.any():
-            return []
-        steps, ratio = self.step[known], self.felt[known] / self.fields["threshold"][known]
-        said = [
-            f"At step {steps[-1]} the {name} is {self.felt[known][-1]:.3g}, {ratio[-1]:.2f} times the threshold "
-            f"{self.header.get('threshold', '')} = {self.fields['threshold'][known][-1]:.3g}."
-        ]
-        above = ratio > 1.05
-        if not above.any():
-            return [
-                *said,
-                f"It has stayed below the threshold, at most {ratio.max():.2f} times it: step size is not the limit.",
-            ]
-        late = ratio[len(ratio) // 2 :]
-        first = steps[int(above.argmax())]
-        if late.mean() > 1.5:
-            return [
-                *said,
-                f"It first passed the threshold at step {first} and stays far above: a smaller step size is due.",
-            ]
-        return [*said, f"It first passed the threshold at step {first} and hovers there: the edge of stability."]
-
-    def _ending(self) -> list[str]:
-        for name in ("loss", "train_loss"):
-            values = self.fields[name]
-            broken = np.isinf(values)
-            if broken.any():
-                return [
-                    f"The {FIELDS[name]} is not finite from step {self.step[int(broken.argmax())]} on: the run diverged."
-                ]
-        return []
 
 
 def written(record: Mapping[str, Any]) -> str:
@@ -130,13 +115,15 @@ def parsed(data: bytes) -> Log:
     if head is None or _whole(head.get("ravine")) != FORMAT:
         raise ValueError("This is not a log of ravine.watch: its first line must be the header that watch writes.")
     header: dict[str, Any] = {key: value[:200] for key in _TEXTS if isinstance(value := head.get(key), str)}
-    header |= {key: value for key in ("scaled",) if isinstance(value := head.get(key), bool)}
+    header |= {key: value for key in ("scaled", "partial") if isinstance(value := head.get(key), bool)}
+    header |= {key: value for key in ("budget", "clip") if math.isfinite(value := _real(head.get(key)))}
     header |= {
         key: value for key in ("every", "samples", "of", "parameters") if (value := _whole(head.get(key))) is not None
     }
     notes = head.get("notes")
     header["notes"] = [str(one)[:500] for one in notes[:20]] if isinstance(notes, list) else []
     records, damaged = [], 0
+    remarks: list[str] = []
     for line in lines[:-1]:  # the last one is empty, or is being written
         record = _object(line)
         step = None if record is None else _whole(record.get("step"))
@@ -144,9 +131,11 @@ def parsed(data: bytes) -> Log:
             damaged += 1
         else:
             records.append((step, {name: _real(record.get(name)) for name in FIELDS}))
+            if isinstance(note := record.get("note"), str) and len(remarks) < _MOST_REMARKS:
+                remarks.append(f"Step {step}: {note[:1000]}")
     records.sort(key=lambda one: one[0])
     fields = {name: np.array([values[name] for _, values in records], dtype=np.float64) for name in FIELDS}
-    return Log(header, np.array([step for step, _ in records], dtype=np.int64), fields, damaged)
+    return Log(header, np.array([step for step, _ in records], dtype=np.int64), fields, damaged, tuple(remarks))
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -204,13 +204,13 @@ def _sgd(group: Group) -> Optimizer:
     return _made("heavy_ball", momentum=momentum, dampening=float(group["dampening"]), **common)
 
 
-# Where a rule divides, the decay that is added to the gradient is left out: P^-1/2 (H + decay) P^-1/2 has it.
+# Where a rule divides, weight decay that is added to the gradient is left out: P^-1/2 (H + decay) P^-1/2 has it.
 
 
 def _adam(group: Group) -> Optimizer:
     beta1, beta2 = map(float, group["betas"])
     common = {"lr": float(group["lr"]), "beta1": beta1, "beta2": beta2}
-    if group.get("decoupled_weight_decay") and _decay(group) > 0:
+    if group.get("decoupled_weight_decay"):
         return _made("adamw", weight_decay=_decay(group), **common)
     return _made("adam", **common)
 

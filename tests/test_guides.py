@@ -49,7 +49,7 @@ def test_the_guide_begins_with_a_loop_that_runs(
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng():
         executed(GUIDE[0])
-    assert ravine.read_log("run.ravine").step.tolist() == [20, 40, 60, 80, 100]
+    assert ravine.read_log("run.ravine").step.tolist() == [0, 20, 40, 60, 80, 100]
     assert capsys.readouterr().out.strip()
 
 
@@ -78,7 +78,7 @@ def test_the_callback_for_the_trainer(stand_in: Path) -> None:
     model, batch = Model(), {"x": torch.randn(8, 3), "labels": torch.arange(8) % 2}
     inner = torch.optim.AdamW(model.parameters(), lr=1e-2)
     wrapped = types.SimpleNamespace(optimizer=inner)
-    callback = executed(GUIDE[1])["Watch"](batch, to=stand_in)
+    callback = executed(GUIDE[2])["Watch"](batch, to=stand_in)
     callback.on_train_begin(None, None, None, model=model, optimizer=wrapped, lr_scheduler=None)
     for _ in range(20):
         inner.zero_grad()
@@ -86,19 +86,32 @@ def test_the_callback_for_the_trainer(stand_in: Path) -> None:
         inner.step()
         callback.on_step_end(None, None, None, model=model)
     log = ravine.read_log(stand_in)
-    assert log.step.tolist() == [20]
+    assert log.step.tolist() == [0, 20]
     assert log.header["optimizer"] == "AdamW"
+    callback.on_train_end(None, None, None, model=model)
+
+
+def test_the_callback_for_tensorboard() -> None:
+    written: dict[str, tuple[float, int]] = {}
+    writer = types.SimpleNamespace(add_scalar=lambda name, value, step: written.update({name: (value, step)}))
+    executed(GUIDE[1], {"writer": writer})["callback"]({"ravine/step": 20, "ravine/loss": 0.5, "ravine/note": "words"})
+    assert written == {"ravine/loss": (0.5, 20)}
 
 
 def test_the_callback_for_lightning(stand_in: Path) -> None:
     model, batch = nn.Linear(3, 1), (torch.randn(8, 3), torch.randn(8, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
-    callback = executed(GUIDE[2])["Watch"](nn.MSELoss(), batch, to=stand_in)
+    callback = executed(GUIDE[3])["Watch"](nn.MSELoss(), batch, to=stand_in)
     callback.on_train_start(types.SimpleNamespace(optimizers=[optimizer]), model)
-    for index in range(20):
-        optimizer.zero_grad()
+    for index in range(60):  # three batches to a step
         loss = nn.functional.mse_loss(model(batch[0]), batch[1])
-        loss.backward()
-        optimizer.step()
+        (loss / 3).backward()
+        if index % 3 == 2:
+            optimizer.step()
+            optimizer.zero_grad()
         callback.on_train_batch_end(None, model, {"loss": loss}, batch, index)
-    assert ravine.read_log(stand_in).fields["train_loss"][0] == pytest.approx(float(loss.detach()))
+    log = ravine.read_log(stand_in)
+    assert log.step.tolist() == [0, 20]
+    assert log.fields["train_loss"][1] == pytest.approx(float(loss.detach()))
+    assert log.fields["update_norm"][1] > 0
+    assert log.fields["gradient_share"][1] == pytest.approx(1)  # it is seen before it is set to zero

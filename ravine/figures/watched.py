@@ -1,4 +1,4 @@
-"""A watched run: its losses, its sharpness against the threshold of its optimizer, and its updates."""
+"""A watched run: its losses, its sharpness against the threshold of its optimizer, its updates and their gradients."""
 
 from __future__ import annotations
 
@@ -26,12 +26,23 @@ _PANELS = (
             ("threshold", ""),
         ),
     ),
-    ("update", "log", (("update_norm", "length of the update"),)),
+    (
+        "update",
+        "log",
+        (
+            ("update_norm", "length of the update"),
+            ("given_norm", "gradient it was made from"),
+            ("grad_norm", "gradient, watched data"),
+        ),
+    ),
 )
 
 
 def watched(log: Log) -> go.Figure:
-    """Three panels on one step axis: losses, curvatures with the threshold, length of the update."""
+    """Three panels on one step axis: losses, curvatures with the threshold, lengths of updates and gradients.
+
+    A vertical line stands where a loss is no longer finite.
+    """
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.05, row_heights=[0.32, 0.44, 0.24])
     color = iter(COLORS * 2)
     for row, (title, scale, traces) in enumerate(_PANELS, start=1):
@@ -50,5 +61,14 @@ def watched(log: Log) -> go.Figure:
     limits = log.fields["threshold"][np.isfinite(log.fields["threshold"])]
     if limits.size and felt.size:  # a threshold far off must not squeeze what was measured
         figure.update_yaxes(range=[0, 1.15 * max(felt.max(), min(limits.max(), 3 * felt.max()))], row=2, col=1)
+    broken = np.isinf(log.fields["loss"]) | np.isinf(log.fields["train_loss"])
+    if broken.any():
+        figure.add_vline(
+            x=int(log.step[int(broken.argmax())]),
+            line={"dash": "dot", "width": 1},
+            annotation_text="not finite",
+            row=1,
+            col=1,
+        )
     figure.update_xaxes(title_text="step", row=3, col=1)
     return finished(figure, height=680)

@@ -42,10 +42,10 @@ def test_the_page_of_a_log_grows_with_it(browser, log, tmp_path):
     try:
         screen = Screen(context.new_page(), own.address).open("/watch")
         assert screen.traces()["sharpness λ"] == {"x": [20, 40, 60], "y": [1, 2, 3]}
-        assert screen.page.get_by_text("It has stayed below the threshold").is_visible()
+        assert screen.page.get_by_text("3 measurements found it below the threshold").is_visible()
         with log.open("a", encoding="utf-8") as file:
             file.write(lines(4, 5))
-        screen.page.get_by_text("It first passed the threshold at step 100").wait_for()
+        screen.page.get_by_text("it reached the threshold at step 80").wait_for()
         screen.wait(
             "() => { const { x } = document.querySelector('.rv-figure').data.find(one => one.name === 'sharpness λ');"
             " return (x._inputArray ?? x).length === 5; }"

@@ -128,9 +128,10 @@ def test_where_groups_differ_the_threshold_is_where_torch_begins_to_diverge(shar
     def ratio(bowl, optimizer):
         probe = ravine.watch(bowl, lambda out, y: out.mean(), (torch.zeros(2), torch.zeros(2)), optimizer, every=1,
                              to=tmp_path / "run.ravine", budget=None)  # fmt: skip
+        step(bowl, optimizer)
         probe.step()
         log = ravine.read_log(tmp_path / "run.ravine")
-        assert not log.header["notes"]
+        assert not any("threshold" in note for note in log.notes)
         return float(log.fields["preconditioned_sharpness"][0] / log.fields["threshold"][0])
 
     largest = 0.01 / ratio(*at(0.01))  # the ratio is proportional to the step size, whatever the momentum
@@ -308,8 +309,8 @@ def test_what_is_logged_is_what_the_run_did(tmp_path):
     before = torch.cat([one.detach().flatten() for one in module.parameters()])
     trained(module, optimizer, 1, probe)
     log = ravine.read_log(tmp_path / "run.ravine")
-    assert log.step.tolist() == [4, 8]
-    assert [record["step"] for record in records] == [4, 8]
+    assert log.step.tolist() == [0, 4, 8]
+    assert [record["ravine/step"] for record in records] == [0, 4, 8]
     land = from_module(module, loss_fn, data)
     params = torch.cat([one.detach().flatten() for one in module.parameters()])
     update = params - before
@@ -338,10 +339,10 @@ def test_the_first_look_is_at_few_samples_and_says_so(tmp_path):
     probe = ravine.watch(module, nn.MSELoss(), data, optimizer, every=1, to=tmp_path / "a.ravine", budget=1e9)
     trained(module, optimizer, 2, probe)
     log = ravine.read_log(tmp_path / "a.ravine")
-    assert log.fields["curvature_samples"].tolist() == [128, 300]
+    assert log.fields["curvature_samples"].tolist() == [128, 300, 300]
     params = {name: one.detach() for name, one in module.named_parameters()}
     # A residual of a tenth bounds the first eigenvalue to a tenth; it is of the second order, as the later ones are.
-    for count, seen, error in zip((128, 300), log.fields["sharpness"], (0.03, 1e-3), strict=True):
+    for count, seen, error in zip((128, 300, 300), log.fields["sharpness"], (0.03, 1e-3, 1e-3), strict=True):
 
         def loss(*values, count=count):
             outputs = torch.func.functional_call(module, dict(zip(params, values, strict=True)), inputs[:count])
@@ -383,7 +384,9 @@ def test_the_budget_bounds_what_watching_takes(tmp_path, monkeypatch):
 
     def slow(*arguments):
         now[0] += 5.0
-        return look(*arguments)
+        record = look(*arguments)
+        arguments[-1][:] = [1.0] * 3  # seconds of each product; the rest is counted as two more
+        return record
 
     monkeypatch.setattr(probe, "_curvature", slow)
     for _ in range(200):
@@ -391,10 +394,10 @@ def test_the_budget_bounds_what_watching_takes(tmp_path, monkeypatch):
         trained(module, optimizer, 1, probe)
     log = ravine.read_log(tmp_path / "a.ravine")
     measured = log.step[np.isfinite(log.fields["sharpness"])]
-    assert len(log.step) == 100  # the cheap numbers at each
-    # One at once; then 5 s for each 50 s of training, of which the first 50 pay for that one.
-    assert measured.tolist() == [2, 100, 150, 200]
-    assert log.fields["cost"][-1] == pytest.approx(20 / 220, abs=1e-4)
+    assert len(log.step) == 101  # the cheap numbers at each
+    # One at once; then 5 s for each 50 s of training, of which the first 50 pay for that one; a second of each is on top.
+    assert measured.tolist() == [0, 92, 152]
+    assert log.fields["cost"][-1] == pytest.approx(15 / 214, abs=1e-4)
 
 
 def test_a_killed_run_leaves_a_readable_log(tmp_path):
@@ -423,7 +426,7 @@ while True:
     process.stdout.close()
     log = ravine.read_log(path)
     assert log.damaged == 0
-    assert log.step[:5].tolist() == [1, 2, 3, 4, 5]
+    assert log.step[:5].tolist() == [0, 1, 2, 3, 4]
     assert np.isfinite(log.fields["sharpness"]).all()
 
 
@@ -436,7 +439,7 @@ def test_batch_norm_and_dropout_are_measured_as_the_documentation_says(tmp_path)
     assert all(layer.training for layer in module.modules())
     trained(module, optimizer, 2, probe)
     log = ravine.read_log(tmp_path / "a.ravine")
-    assert np.isfinite(log.fields["preconditioned_sharpness"]).all()
+    assert np.isfinite(log.fields["preconditioned_sharpness"][1:]).all()  # at the start there is no divisor yet
     assert any("not the mean of its samples" in note for note in log.header["notes"])
 
 
@@ -452,7 +455,8 @@ def test_a_diverging_run_is_logged_to_its_end(tmp_path):
         optimizer.step()
         probe.step(loss)
     log = ravine.read_log(tmp_path / "a.ravine")
-    assert len(log.step) == 8
+    assert len(log.step) == 9
+    assert np.isfinite(log.fields["sharpness"][0])  # the start is measured, whatever comes
     assert np.isinf(log.fields["train_loss"][-1])
     assert any("diverged" in sentence for sentence in log.sentences())
 
@@ -475,10 +479,10 @@ def test_a_full_disk_ends_the_log_and_not_the_run(tmp_path, monkeypatch):
     probe = ravine.watch(module, nn.MSELoss(), (X.double(), Y.double()), optimizer, every=1, to=tmp_path / "a.ravine")
 
     class Full:
-        def open(self, *_, **__):
+        def write(self, *_):
             raise OSError("no space left on device")
 
-    monkeypatch.setattr(probe, "_to", Full())
+    monkeypatch.setattr(probe._writer, "_file", Full())
     with pytest.warns(RuntimeWarning, match="no space left"):
         trained(module, optimizer, 1, probe)
     trained(module, optimizer, 1, probe)
@@ -560,7 +564,7 @@ def test_what_is_no_log_gets_a_sentence(data):
 def test_hostile_records_are_counted_and_left_out(line):
     log = parsed((HEADER + line + "\n").encode())
     assert (len(log.step), log.damaged) == (0, 1)
-    assert log.sentences() == ["Nothing has been measured yet."]
+    assert log.findings() == ["Nothing has been measured yet."]
 
 
 def test_hostile_values_become_gaps():
@@ -591,9 +595,9 @@ def log_of(sharpness, threshold=10.0):
 @pytest.mark.parametrize(
     ("sharpness", "said"),
     [
-        ([1, 2, 3, 4], "stayed below"),
-        ([5, 9, 10.8, 10.4, 10.2, 9.9], "edge of stability"),
-        ([5, 20, 40, 60], "smaller step size"),
+        ([1, 2, 3, 4, 4], "it stayed below the threshold at all 5 measurements"),
+        ([5, 9, 10.8, 10.4, 10.2, 10.1, 9.9], "it reached the threshold at step 3 and hovers there"),
+        ([5, 20, 40, 60], "expect divergence"),
     ],
 )
 def test_sentences_and_figure(sharpness, said):
