@@ -135,12 +135,16 @@ def judge(
     *,
     upto: int | None = None,
     bends: bool = True,
+    came_back: bool = False,
+    diverged: bool = False,
     doubt: str = "",
 ) -> Judgement:
     """Judges ratios (n,) of sharpness to threshold, measured at increasing steps (n,), by default 0 to n - 1.
 
     `upto` is the step at which the run stands, by default that of the last ratio. `bends` says whether the curvature changes
-    as one moves along the steepest direction, as it does but on quadratics. `doubt` says in a clause why the ratio does not
+    as one moves along the steepest direction, as it does but on quadratics. What the run has done since the last ratio goes
+    before what is expected: it `came_back` if it went on for long enough that an instability must have shown itself (see
+    `shows_itself`) and ended no higher, it `diverged` if it left finite numbers. `doubt` says in a clause why the ratio does not
     tell what the steps will do, such as noise or clipping: it takes the place of an outlook. NaN counts as not measured.
 
     Below its threshold a rule converges on a quadratic: below half of it without turning round (for gradient descent), else
@@ -161,6 +165,8 @@ def judge(
     late = _late(measured, reached)
     course = _course(seen, reached, late, seen[-1][0] if upto is None else upto, responds)
     outlook, reason = _outlook(measured[-1], course, responds, bends)
+    if measured[-1] >= 1 and (came_back or diverged):
+        outlook, reason = (Outlook.DIVERGES if diverged else Outlook.EDGE), ""
     return Judgement(
         Outlook.UNKNOWN if doubt else outlook,
         course,
@@ -199,14 +205,26 @@ def _course(
     return Course.HOVERS if all(low <= mean <= high for mean in means) else Course.REACHED
 
 
+def over_threshold(sharpness: Tensor, threshold: Tensor) -> Tensor:
+    """Their ratio (...). Where a weight decay leaves a threshold that is not positive it is infinity above and -infinity below."""
+    nothing_left = threshold <= 0
+    beyond = torch.where(sharpness >= threshold, math.inf, -math.inf)
+    return torch.where(nothing_left, beyond, sharpness / torch.where(nothing_left, 1, threshold))
+
+
+def shows_itself(ratio: float, steps: float) -> bool:
+    """Are `steps` steps at this ratio so many that what grows by 2 ratio - 1 a step, at least, must have been seen?
+
+    That is the growth of gradient descent on a parabola; with momentum it is faster.
+    """
+    return ratio > 1 and steps * math.log(2 * ratio - 1) >= math.log(GROWTH)
+
+
 def _has_grown(seen: list[tuple[int, float]], high: float) -> bool:
-    """Were there so many steps above the threshold that what grows by 2r - 1 a step, at least, must have shown itself?"""
-    logs = 0.0
-    for (before, one), (after, other) in reversed(list(zip(seen, seen[1:], strict=False))):
-        if min(one, other) <= high:
-            break
-        logs += (after - before) * math.log(2 * min(one, other) - 1)
-    return logs >= math.log(GROWTH)
+    """Was the ratio above `high` lately for so many steps that an instability must have shown itself?"""
+    below = [index for index, (_, ratio) in enumerate(seen) if ratio <= high]
+    above = seen[below[-1] + 1 if below else 0 :]
+    return shows_itself(min(ratio for _, ratio in above), above[-1][0] - above[0][0]) if above else False
 
 
 def _outlook(ratio: float, course: Course, responds: Response, bends: bool) -> tuple[Outlook, str]:

@@ -31,7 +31,7 @@ class GradientDescent(Optimizer):
     reference = "Cauchy 1847; Robbins and Monro 1951"
     verified = "torch.optim.SGD"
     couples_decay = True
-    threshold = "2/η"
+    threshold = small_batch_text = "2/η"
     weight_decay: Value = weight_decay_setting()
 
     def init(self, params: Tensor) -> State:
@@ -43,6 +43,9 @@ class GradientDescent(Optimizer):
 
     def stability_threshold(self) -> Value:
         return over(2, self.lr) - self.weight_decay
+
+    def small_batch_threshold(self) -> Value:
+        return self.stability_threshold()
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class HeavyBall(Optimizer):
     verified = "torch.optim.SGD"
     couples_decay = True
     threshold = "2(1+μ)/(η(1−τ))"
+    small_batch_text = "2(1−μ)/(η(1−τ))"
     predicts = True
     momentum: Value = decay_rate(0.9, r"\mu", "Share of the velocity kept from step to step.")
     dampening: Value = setting(0.0, 0.0, 1.0, symbol=r"\tau", help="Share of each new gradient left out.")
@@ -75,6 +79,9 @@ class HeavyBall(Optimizer):
 
     def stability_threshold(self) -> Value:
         return over(2 * (1 + self.momentum), self.lr * (1 - self.dampening)) - self.weight_decay
+
+    def small_batch_threshold(self) -> Value:
+        return over(2 * (1 - self.momentum), self.lr * (1 - self.dampening)) - self.weight_decay
 
 
 @dataclass(frozen=True)

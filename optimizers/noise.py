@@ -26,7 +26,11 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, values: Tensor) -> Estimate:
-        return cls(float(values.mean()), float(values.std() / math.sqrt(len(values))))
+        """Of values (m,), those that are not a number left out."""
+        known = values[~values.isnan()]
+        if len(known) < 2:
+            return cls(float(known.mean()), math.nan)
+        return cls(float(known.mean()), float(known.std() / math.sqrt(len(known))))
 
 
 UNKNOWN = Estimate(math.nan, math.nan)

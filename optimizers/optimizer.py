@@ -119,6 +119,7 @@ class Optimizer(Declared, Stepper):
     couples_decay: ClassVar[bool] = False  # is its weight decay part of the gradient, and so of the curvature it feels?
     decouples_decay: ClassVar[bool] = False  # or do the weights shrink by the share lr * weight_decay at each step?
     preconditions: ClassVar[bool] = False  # does it divide its momentum by a diagonal kept in the state?
+    small_batch_text: ClassVar[str] = ""  # small_batch_threshold() as people write it, without weight decay
     scaled_threshold: ClassVar[str] = ""  # preconditioned_threshold() as people write it, without weight decay
     on_points: ClassVar[str] = ""  # for rules of whole tensors: what they reduce to on two plain coordinates
     lr: Value = setting(
@@ -137,6 +138,18 @@ class Optimizer(Declared, Stepper):
     def stability_threshold(self) -> Value | None:
         """The largest curvature of a quadratic on which the rule converges; None where no such number exists."""
         return None
+
+    def small_batch_threshold(self) -> Value | None:
+        """Near which small batches are seen to hold the batch sharpness; None where that is not known.
+
+        With momentum mu it is 2 (1 - mu) / lr, while large batches hold it near the threshold 2 (1 + mu) / lr (Andreyev et al.
+        2026, arXiv:2604.14108); without, both are 2 / lr (Andreyev and Beneventano 2024, arXiv:2412.20553).
+        """
+        return None
+
+    def small_batch_thresholds(self, steps: int) -> list[float] | None:
+        threshold = self.small_batch_threshold()
+        return None if threshold is None else [float(threshold)] * steps
 
     def thresholds(self, steps: int) -> list[float] | None:
         threshold = self.stability_threshold()

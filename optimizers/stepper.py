@@ -69,6 +69,10 @@ class Stepper(ABC):
         """The stability threshold at each of `steps` steps (see Optimizer.stability_threshold); None where there is none."""
 
     @abstractmethod
+    def small_batch_thresholds(self, steps: int) -> list[float] | None:
+        """As `thresholds`, of the batch sharpness with small batches (see Optimizer.small_batch_threshold)."""
+
+    @abstractmethod
     def preconditioner(self, state: State) -> Tensor | None:
         """The diagonal P (..., dim) by which the rule divided its last momentum; None where it has none (yet)."""
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from landscapes import Landscape, eigenpairs
 from landscapes.pieces import Shelf
 from optimizers.checkpoints import Checkpoints
-from optimizers.judgement import Judgement, Response, judge, stable_step
+from optimizers.judgement import Judgement, Response, judge, over_threshold, shows_itself, stable_step
 from optimizers.noise import UNKNOWN, Estimate, Scatter, batch_curvatures, variance_left
 from optimizers.optimizer import Evaluation, Oracle
 from optimizers.probes import unmeasured
@@ -26,7 +26,7 @@ ALONG = (
 )  # fmt: skip
 HERE = (
     "scaled", "momentum", "update_norm", "slope", "curvature", "third", "best_lr", "rise_lr", "armijo", "noise_error", "sharpness_slope",
-    "drift", "reach", "least", "least_known", "batch_size", "batch_loss", "batch_sharpness", "batch_error", "batches_above", "curved_noise", "curved_error",
+    "drift", "reach", "least", "least_known", "batch_size", "batch_loss", "small_batches", "batch_sharpness", "batch_error", "batches_above", "curved_noise", "curved_error",
     "noisy_lr",
 )  # fmt: skip
 _GRID = 81  # step sizes of the line scan
@@ -63,13 +63,29 @@ class Study:
     scan: Scan | None
     params: Tensor  # (dim,), where the run stands last
     diverged_at: int  # -1 if it did not
+    worst: float = math.nan  # the largest loss from the step `at` on, as far as it is known
 
     @property
     def judgement(self) -> Judgement:
         """Whether the step size is too large at the step looked at, from all that was measured up to there (see `judge`)."""
         past = self.step <= self.at
-        ratios, steps = self.along["sharpness"][past] / self.along["threshold"][past], self.step[past]
-        return _judged(self.here, ratios, steps)
+        ratios = over_threshold(self.along["sharpness"][past], self.along["threshold"][past])
+        diverged = self.diverged_at >= 0
+        return _judged(self.here, ratios, self.step[past], came_back=self.came_back, diverged=diverged)
+
+    @property
+    def came_back(self) -> bool:
+        """Did the run go on from a step above its threshold for long enough to show it, and end no higher?"""
+        if not self.here or self.diverged_at >= 0:
+            return False
+        ratio = float(over_threshold(*(torch.tensor(self.here[name]) for name in ("sharpness", "threshold"))))
+        last = float(self.along["loss"][-1])
+        return shows_itself(ratio, int(self.step[-1]) - self.at) and last <= self.here["loss"]
+
+    @property
+    def bends(self) -> bool:
+        """Does the sharpness change along its eigenvector, at the step looked at, as it does but on quadratics?"""
+        return _bends(self.here)
 
     @property
     def outlook(self) -> str:
@@ -80,6 +96,7 @@ class Study:
         """Every number by name; the inverse of `from_tensors`."""
         named = {"study.step": self.step, "study.at": torch.tensor(self.at), "study.params": self.params}
         named |= {"study.diverged_at": torch.tensor(self.diverged_at)}
+        named |= {"study.worst": torch.tensor(self.worst, dtype=torch.float64)}
         named |= {f"along.{name}": values for name, values in self.along.items()}
         named |= {f"here.{name}": torch.tensor(value, dtype=torch.float64) for name, value in self.here.items()}
         return named | ({} if self.scan is None else {f"scan.{name}": one for name, one in vars(self.scan).items()})
@@ -92,24 +109,36 @@ class Study:
         scan = Scan(*(named[f"scan.{one.name}"] for one in fields(Scan))) if reached else None
         along = {name: named[f"along.{name}"] for name in ALONG}
         at, diverged_at = int(named["study.at"]), int(named["study.diverged_at"])
-        return cls(named["study.step"], along, at, here, scan, named["study.params"], diverged_at)
+        worst = float(named["study.worst"])
+        return cls(named["study.step"], along, at, here, scan, named["study.params"], diverged_at, worst)
 
 
 def outlook(here: dict[str, float]) -> str:
     """The outlook from the numbers `here` of a study alone, without what was measured before (see `judge`)."""
-    return _judged(here, [here["sharpness"] / here["threshold"]] if here else [], None).outlook
+    pair = (torch.tensor([here[name]]) for name in ("sharpness", "threshold")) if here else None
+    return _judged(here, [] if pair is None else over_threshold(*pair)).outlook
 
 
 def _judged(
-    here: dict[str, float], ratios: Sequence[float] | Tensor, steps: Sequence[int] | Tensor | None
+    here: dict[str, float],
+    ratios: Sequence[float] | Tensor,
+    steps: Sequence[int] | Tensor | None = None,
+    *,
+    came_back: bool = False,
+    diverged: bool = False,
 ) -> Judgement:
     if not here:
         return judge([], doubt="the run has not come to this step")
+    if here["lr"] == 0:
+        return judge(ratios, steps, doubt="a step size of 0 moves nothing")
     if math.isnan(here["threshold"]):
         return judge(ratios, steps, doubt="no stability threshold is known for this rule")
-    bends = here["sharpness_slope"] * here["reach"] > _QUADRATIC * abs(here["sharpness"])
     responds = Response.SCALED if here["scaled"] else Response.MOMENTUM if here["momentum"] else Response.PLAIN
-    return judge(ratios, steps, responds, bends=bends)
+    return judge(ratios, steps, responds, bends=_bends(here), came_back=came_back, diverged=diverged)
+
+
+def _bends(here: dict[str, float]) -> bool:
+    return here["sharpness_slope"] * here["reach"] > _QUADRATIC * abs(here["sharpness"])
 
 
 def study(landscape: Landscape, stepper: Stepper, start: Tensor | None = None, steps: int = 100, at: int = 0, seed: int = 0,
@@ -142,11 +171,12 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
     taken: list[int] = []
     rows: list[dict[str, float]] = []
     here: dict[str, float] = {}
-    scan, diverged_at = None, -1
+    scan, diverged_at, worst = None, -1, math.nan
     checkpoints = Checkpoints(shelf)
     before, found = None, checkpoints.found()
     if found is not None:
         before, taken, rows, here = Iterate.of(found["now"]), found["taken"], found["rows"], found["here"]
+        worst = found["worst"]
         scan = None if found["scan"] is None else Scan(**found["scan"])
         look.restore(found["look"])
     for now in iterate(landscape, [stepper], start, seed=seed, batch_size=batch_size, sampling=sampling, after=before):
@@ -155,6 +185,8 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
             diverged_at = now.step
         else:
             look.passes(params, now.grad[0])
+            if now.step >= at and batch_size is None:
+                worst = max(float(now.loss[0]), worst) if now.step > at else float(now.loss[0])
         if now.step in stops or diverged_at >= 0:
             if diverged_at < 0:
                 values = look.at(now, fine=now.step == at)
@@ -165,14 +197,26 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
                 values = dict.fromkeys(ALONG, math.nan)
             taken.append(now.step)
             rows.append({name: float(values[name]) for name in ALONG})
+            if (
+                batch_size is not None and diverged_at < 0 and now.step >= at
+            ):  # the loss of all samples is known at looks only
+                worst = max(rows[-1]["loss"], worst) if now.step > at else rows[-1]["loss"]
             along = {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in ALONG}
-            yield Study(torch.tensor(taken), along, at, here, scan, params, diverged_at)
+            yield Study(torch.tensor(taken), along, at, here, scan, params, diverged_at, worst)
         if now.step == steps or diverged_at >= 0:
             return
         if checkpoints.due:
             seen = None if scan is None else vars(scan)
             checkpoints.keep(
-                {"now": now, "taken": taken, "rows": rows, "here": here, "scan": seen, "look": look.kept()}
+                {
+                    "now": now,
+                    "taken": taken,
+                    "rows": rows,
+                    "here": here,
+                    "scan": seen,
+                    "look": look.kept(),
+                    "worst": worst,
+                }
             )
 
 
@@ -280,7 +324,7 @@ class _Look:
         self.curvatures = batch_curvatures(
             self._landscape, self.params, len(self.batch), self._sampling, self._seed, scale
         )
-        return float(self.curvatures.mean())
+        return Estimate.of(self.curvatures).value
 
     def closely(self, known: dict[str, float]) -> tuple[dict[str, float], Scan]:
         """What is measured at one step only, and the line scan, at the point last looked at."""
@@ -327,13 +371,15 @@ class _Look:
         if self.batch is not None and self._landscape.samples is not None:
             size, felt = len(self.batch), Estimate.of(self.curvatures)
             loss = float(self._landscape.loss(self.params, self.batch))
-            above = float((self.curvatures > known["threshold"]).double().mean())
+            counted = self.curvatures[~self.curvatures.isnan()]
+            above = float((counted > known["threshold"]).double().mean())
             variance = variance_left(self._landscape.samples, size, self._sampling)
         along = float(self.grad @ self.hessian(self.grad))
         noise_free = 2 * known["grad_norm"] ** 2 / along if along > 0 else math.nan
         return {
             "batch_size": float(size),
             "batch_loss": loss,
+            "small_batches": self._plateau(known["lr"]),
             "batch_sharpness": felt.value,
             "batch_error": felt.error,
             "batches_above": above,
@@ -341,6 +387,11 @@ class _Look:
             "curved_error": curved.error,
             "noisy_lr": noise_free / (1 + max(0.0, curved.value) * variance) if size else math.nan,
         }
+
+    def _plateau(self, lr: float) -> float:
+        """Where small batches come to hold their sharpness; NaN where that is not known."""
+        low = self._stepper.rule.at(lr).small_batch_threshold() if self._bounded else None
+        return math.nan if low is None else float(low)
 
     def _bend(self, params: Tensor, vector: Tensor) -> Tensor:
         """D^3 L[v, v, .] (dim,): the gradient of the curvature along v, from central differences of Hessian-vector products."""

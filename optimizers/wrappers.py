@@ -66,6 +66,9 @@ class Wrapper(Declared, Stepper):
     def thresholds(self, steps: int) -> list[float] | None:
         return None
 
+    def small_batch_thresholds(self, steps: int) -> list[float] | None:
+        return None
+
     def inner_state(self, state: State) -> State:
         """The inner stepper's part of the state."""
         return state
@@ -96,6 +99,9 @@ class Scheduled(Wrapper):
 
     def thresholds(self, steps: int) -> list[float] | None:
         return self._along(steps, lambda rule: rule.stability_threshold())
+
+    def small_batch_thresholds(self, steps: int) -> list[float] | None:
+        return self._along(steps, lambda rule: rule.small_batch_threshold())
 
     def preconditioned_thresholds(self, steps: int) -> list[float] | None:
         return self._along(steps, lambda rule: rule.preconditioned_threshold())

@@ -12,6 +12,13 @@ MEANING = (
 )
 
 
+def diverged(died: int) -> str:
+    """One sentence on a run that left finite numbers at step `died`."""
+    if died == 0:
+        return "The run cannot begin: at its start the loss or its gradient is not a finite number."
+    return f"The run diverged at step {died}."
+
+
 def outcome(params: Tensor, loss: Tensor, diverged_at: int) -> str:
     """The outcome of one run from all its iterates (R, dim) and their losses (R,)."""
     if diverged_at >= 0 or bool(loss[-1] > loss[0]):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from optimizers import Stepper, Study
-
-_PLAIN = 1e-6  # how close threshold times step size must be to 2 for a step to count as one of plain gradient descent
-_EDGE = 0.1  # relative to 2/eta: what counts as at the edge
+from optimizers import Judgement, Outlook, Scan, Stepper, Study
+from optimizers.judgement import HOVERS_BETWEEN
+from ravine.outcome import diverged
 
 
 class Origin(NamedTuple):
@@ -22,7 +21,7 @@ class Origin(NamedTuple):
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value + 0.0:.3g}"  # no sign before zero
 
 
 def verdict(study: Study, stepper: Stepper) -> list[str]:
@@ -30,54 +29,79 @@ def verdict(study: Study, stepper: Stepper) -> list[str]:
     here = study.here
     if not here:
         if study.diverged_at >= 0:
-            return [f"The run diverged at step {study.diverged_at}, before it came to step {study.at}."]
+            before = f" That is before step {study.at}, the one to look at." if study.diverged_at else ""
+            return [f"{diverged(study.diverged_at)}{before}"]
         return ["The run has not come to this step yet."]
-    said = [*_batches(here), _outlook(study, stepper), _next(here), *_width(study), *_noise(here)]
+    assert study.scan is not None
+    said = [*_batches(here), _outlook(study, stepper), _next(here, study.scan), *_width(study), *_noise(here)]
     if study.diverged_at >= 0:
-        said.append(f"The run did diverge, at step {study.diverged_at}.")
+        said.append(diverged(study.diverged_at))
     return said
 
 
 def _outlook(study: Study, stepper: Stepper) -> str:
-    here, outlook = study.here, study.outlook
+    here, judged = study.here, study.judgement
     eta = f"η = {_short(here['lr'])}"
-    if outlook == "unknown":
+    if here["lr"] == 0:
+        return f"{eta}: a step size of 0 moves nothing.{_at_zero(here)}"
+    if math.isnan(here["threshold"]):
         return (
             f"{eta}: no stability threshold is known for {stepper.title}, so only the loss along the update can tell."
         )
-    ratio = here["sharpness"] / here["threshold"]
-    if here["batch_size"] and ratio < 1:
+    if math.isnan(judged.ratio) or judged.ratio <= 0:
+        return f"{eta}: {judged.expected}."
+    if math.isinf(judged.ratio):
+        return f"{eta}: {judged.expected}: the weight decay alone makes such steps diverge, whatever the curvature."
+    if here["batch_size"] and judged.ratio < 1:
         return (
-            f"On the loss of all samples {eta} would be {ratio:.2g} times the stable step along the top eigenvector "
+            f"On the loss of all samples {eta} would be {judged.ratio:.2g} times the stable step along the top eigenvector "
             f"({_short(here['stable_lr'])}): what instability there is comes from the batches."
         )
     scaled = " in the scaling of the rule" if here["scaled"] else ""
-    times = (
-        f"{eta} is {ratio:.2g} times the stable step along the top eigenvector{scaled} ({_short(here['stable_lr'])})"
-    )
-    match outlook:
-        case "smooth":
+    stable = _short(here["stable_lr"])
+    times = f"{eta} is {judged.ratio:.2g} times the stable step along the top eigenvector{scaled} ({stable})"
+    return f"{times}: {judged.expected}{_detail(study, judged)}."
+
+
+def _at_zero(here: dict[str, float]) -> str:
+    if not math.isfinite(here["stable_lr"]):
+        return ""
+    return f" Along the top eigenvector steps are stable up to η = {_short(here['stable_lr'])}."
+
+
+def _detail(study: Study, judged: Judgement) -> str:
+    """What is said of an outlook besides the words of the judge."""
+    here, back = study.here, f" where the sharpness is back at {_short(study.here['threshold'])}"
+    if study.came_back and judged.outlook is Outlook.EDGE:
+        final, last = float(study.along["loss"][-1]), int(study.step[-1])
+        return (
+            f". So it was in this run: from {_short(here['loss'])} here the loss came to {_short(study.worst)} at most, and "
+            f"to {_short(final)} at step {last}"
+        )
+    match judged.outlook:
+        case Outlook.SMOOTH:
+            return f" along it; there is room for {_short(1 / judged.ratio)} times this step size"
+        case Outlook.EDGE if here["scaled"]:
             return (
-                f"{times}: expect steady convergence along it; there is room for {1 / ratio:.2g} times this step size."
+                ": growing gradients enlarge the rule's divisor, which lowers the preconditioned sharpness until it is back at "
+                f"{_short(here['threshold'])}"
             )
-        case "damped":
-            return f"{times}: expect an oscillation along it that dies out; the limit is near."
-        case "edge" if here["scaled"]:
+        case Outlook.EDGE:
+            swing = _swing(here)
+            swings = f", with swings of about {_short(swing)} along it" if swing else ""
+            return f": the curvature changes along that direction, so the run self-stabilizes{back}{swings}"
+        case Outlook.RISKY:
+            return "; with momentum it is seen to come back from close above the threshold only"
+        case Outlook.DIVERGES if study.diverged_at >= 0:
+            return f", as this run does at step {study.diverged_at}"
+        case Outlook.DIVERGES if study.bends:
             return (
-                f"{times}: expect oscillation, not divergence: growing gradients enlarge the rule's divisor, which lowers the "
-                f"preconditioned sharpness until it is back at {_short(here['threshold'])}."
+                "; beyond twice the stable step a catapult to a flatter place is not to be counted on, though losses whose "
+                "gradients stay bounded may still come back"
             )
-        case "edge":
-            return (
-                f"{times}: expect oscillation, not divergence: the curvature changes along that direction, so the run "
-                f"self-stabilizes where the sharpness is back at {_short(here['threshold'])}"
-                + (f", with swings of about {_short(amplitude)} along it." if (amplitude := _swing(here)) else ".")
-            )
-    if outlook == "risky":
-        return f"{times}: with momentum the oscillation may grow faster than the curvature falls; expect the run to diverge."
-    if ratio > 2:
-        return f"{times}: expect divergence; beyond twice the stable step not even a catapult to a flatter place helps."
-    return f"{times}, and the curvature does not change along it, as on a quadratic: expect divergence."
+        case Outlook.DIVERGES:
+            return ": the curvature does not change along it, as on a quadratic"
+    return ""
 
 
 def _swing(here: dict[str, float]) -> float | None:
@@ -86,11 +110,26 @@ def _swing(here: dict[str, float]) -> float | None:
     return math.sqrt(2 * pull) / bend if pull > 0 and bend > 0 else None
 
 
-def _next(here: dict[str, float]) -> str:
+def _next(here: dict[str, float], scan: Scan) -> str:
+    if here["update_norm"] == 0:
+        if here["lr"] == 0:
+            return "The step size is 0: the next update is zero, and the loss stays as it is."
+        why = (
+            "The gradient is zero here, and so is the next update"
+            if here["grad_norm"] == 0
+            else "The next update is zero"
+        )
+        return f"{why}: a run that stands exactly here stays, and what the curvature says holds close by."
+    if math.isnan(here["slope"]) or math.isnan(here["best_lr"]):
+        return "The next update leads to where the loss is not a number."
     if here["slope"] > 0:
         return "The next update points uphill: momentum carries the run on, and no step size along it lowers the loss at first."
+    if here["slope"] == 0:
+        return "The loss neither rises nor falls along the next update, to first order."
     if here["lr"] >= here["rise_lr"]:
         return f"The next update raises the loss: along it, any step beyond η = {_short(here['rise_lr'])} does."
+    if here["best_lr"] >= float(scan.eta[-1]):
+        return f"The next update lowers the loss, and along it the loss falls as far as it was followed, to η = {_short(here['best_lr'])}."
     room = "" if math.isinf(here["rise_lr"]) else f", and up to {_short(here['rise_lr'])} it would not rise"
     return f"The next update lowers the loss; along it, η = {_short(here['best_lr'])} would lower it most{room}."
 
@@ -104,8 +143,9 @@ def _width(study: Study) -> list[str]:
     first, last = float(stable[known][0]), float(stable[known][-1])
     lowest = int(study.step[known][stable[known].argmin()])
     moved = "grows" if last > 1.2 * first else "falls" if last < first / 1.2 else "stays about the same"
+    free = " (where nothing curves upward there is no limit)" if bool(stable.isinf().any()) else ""
     return [
-        f"Along the run the stable step size {moved}, from {_short(first)} to {_short(last)}; it is least at step {lowest}"
+        f"Along the run the stable step size {moved}, from {_short(first)} to {_short(last)}{free}; it is least at step {lowest}"
         + (": a warm-up pays, since the start is the narrowest place." if lowest == 0 and last > 1.5 * first else ".")
     ]
 
@@ -115,22 +155,37 @@ def _batches(here: dict[str, float]) -> list[str]:
     size = int(here["batch_size"])
     if not size:
         return []
+    if math.isnan(here["batch_sharpness"]):
+        return [f"Of batches of {size:,} none has a gradient here: they have no batch sharpness."]
     felt = f"{_short(here['batch_sharpness'])} ± {_short(here['batch_error'])}"
     measured = f"On batches of {size:,} the curvature along a batch's own gradient, the batch sharpness, is {felt}"
-    if here["scaled"] or abs(here["threshold"] * here["lr"] - 2) > _PLAIN:
-        return [f"{measured}. Where training comes to hover is known for plain steps only, not for this rule."]
-    ratio, doubt = here["batch_sharpness"] / here["threshold"], 2 * here["batch_error"] / here["threshold"]
-    said = f"{measured}, {ratio:.2g} times 2/η = {_short(here['threshold'])}; {_share(here['batches_above'])}"
-    if abs(ratio - 1) <= max(_EDGE, doubt):
-        said += ": this is the edge of stochastic stability, where SGD holds it as long as it trains."
-    elif ratio < 1:
-        said += ": batches leave room for a larger step."
+    if here["lr"] == 0:
+        return [f"{measured}."]
+    low, high = here["small_batches"], here["threshold"]
+    if math.isnan(low):
+        return [f"{measured}. Where training comes to hover is not known for this rule."]
+    doubt = 2 * here["batch_error"]
+    said = f"{measured}, {here['batch_sharpness'] / low:.2g} times "
+    if here["momentum"]:
+        said += (
+            f"2(1−μ)/η = {_short(low)}, near which small batches are seen to hold it with momentum, while large ones hold it near "
+            f"2(1+μ)/η = {_short(high)} (Andreyev et al. 2026, arXiv:2604.14108)"
+        )
+    else:
+        said += f"2/η = {_short(low)}; {_share(here['batches_above'])}"
+    if here["batch_sharpness"] <= 0:
+        said += ": the loss of the batches does not curve upward along their gradients, and sets no limit to the step."
+    elif here["batch_sharpness"] + doubt < HOVERS_BETWEEN[0] * low:
+        room = "batches leave room for a larger step" if here["batches_above"] == 0 else "on average batches are stable"
+        said += f": {room}."
+    elif here["batch_sharpness"] - doubt <= HOVERS_BETWEEN[1] * high:
+        said += ": about where trainings come to hold it, or somewhat below (the edge of stochastic stability)."
     else:
         said += (
             ": expect the loss of the batches to swing until the run has come to where they are flatter, or to diverge if it "
             "finds no such place."
         )
-    return [said, *_room(here)]
+    return [said, *([] if here["momentum"] or here["scaled"] else _room(here))]
 
 
 def _share(above: float) -> str:

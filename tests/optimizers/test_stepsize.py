@@ -353,5 +353,9 @@ def test_the_update_looked_at_is_the_one_that_the_run_makes_from_its_batch():
     grads = NETWORK.grad(path.params[at - 1 : at + 1])  # of all samples: two batches differ by more than the curvature
     moved = path.params[at] - path.params[at - 1]
     assert look.here["smoothness"] == pytest.approx(float(moved.norm() / (grads[1] - grads[0]).norm()) / 2)
-    assert "not for this rule" in verdict(look, rule)[0]
+    assert look.here["small_batches"] == pytest.approx(2 * (1 - 0.9) / 0.02)
+    assert "2(1−μ)/η = 10, near which small batches" in verdict(look, rule)[0]
+    assert "2(1+μ)/η = 190 (Andreyev et al. 2026, arXiv:2604.14108)" in verdict(look, rule)[0]
+    nesterov = OPTIMIZERS["nag"](lr=0.02)
+    assert "not known for this rule" in verdict(study(NETWORK, nesterov, steps=1, at=0, batch_size=8), nesterov)[0]
     assert torch.isnan(study(NETWORK, rule, steps=5, at=at).scan.batch).all()
