@@ -103,7 +103,9 @@ def reproduced(result: Result) -> None:
     promised = st.session_state.setdefault(f"{view} promised", {}).setdefault(shown.frame.fp, result.experiment.key)
     if promised != result.experiment.key:
         return  # the visitor has changed something since: the promise was about other numbers
-    st.info(Fingerprint.read(shown.frame.fp).verdict(result.fingerprint), icon=":material/fingerprint:")
+    verdict = Fingerprint.read(shown.frame.fp).verdict(result.numbers)
+    say = {"bits": st.success, "tolerance": st.success, "different": st.warning}.get(verdict.kind, st.info)
+    say(verdict.sentence, icon=":material/fingerprint:")
 
 
 def download(result: Result) -> None:

@@ -72,7 +72,11 @@ def panel(experiment: Experiment, framed: Frame) -> Frame | None:
     if experiment.landscape.identity:
         st.caption("This link names a landscape of your own: it opens only in an app that was started with it.")
     else:
-        st.caption("This link holds every value. Whoever opens it sees the same run, with the same numbers.")
+        st.caption(
+            "This link holds every value. A machine like this one computes the same numbers from it, to the bit. On another "
+            "kind of processor the last digits may differ, and a run at the edge of stability magnifies them: with a "
+            "fingerprint, below, the page says how far they came apart."
+        )
     title = st.text_input(
         "Title", framed.title, max_chars=TITLE, key=f"{key} title", help="A few words to head the page."
     )
@@ -99,7 +103,8 @@ def panel(experiment: Experiment, framed: Frame) -> Frame | None:
         "With a fingerprint of the numbers",
         key=f"{key} fp",
         disabled=result is None,
-        help="The page then says whether another machine got the same numbers, to the last bit or to which tolerance.",
+        help="The page then says what another machine got: the same bits, the same numbers to a tolerance, the same "
+        "statistics of a chaotic run, or something else.",
     )
     fp = result.fingerprint.write() if promise and result is not None else ""
     printable = "".join(char for char in title if char.isprintable())

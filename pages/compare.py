@@ -129,11 +129,8 @@ def results() -> None:
                 st.link_button("Open this side", experiments[side].to_url(), icon=":material/open_in_new:")
     both = len(shown) == 2 and all(one.complete for one in shown.values())
     if both and shown["a"].experiment.key == shown["b"].experiment.key:
-        apart = shown["a"].fingerprint.difference(shown["b"].fingerprint)
-        said = (
-            "to the last bit" if apart == 0 else f"to a relative {apart:.1g} in the losses, though not to the last bit"
-        )
-        st.info(f"Both sides are the same experiment and agree {said}.", icon=":material/fingerprint:")
+        verdict = shown["a"].numbers.against(shown["b"].numbers)
+        st.info(f"Both sides are the same experiment. {verdict.sentence}", icon=":material/fingerprint:")
     if active != polling(experiments):
         st.rerun()
 

@@ -25,7 +25,7 @@ from ravine import stability
 from ravine.connection import told
 from ravine.cuts import Caption
 from ravine.experiment import Experiment
-from ravine.fingerprint import Fingerprint, digest
+from ravine.fingerprint import Fingerprint, Numbers, Track, digest
 from ravine.reading import note, persistence
 from ravine.verdict import verdict
 
@@ -104,9 +104,28 @@ class Result:
         return digest(self.arrays())
 
     @cached_property
+    def numbers(self) -> Numbers:
+        """What is compared with the same result of another machine."""
+        losses = {
+            name: array.astype(float)
+            for name, array in sorted(self.arrays().items())
+            if name.rpartition(".")[2] in ("loss", "final_loss") and array.dtype.kind == "f"
+        }
+        sampled = [array.ravel() for name, array in losses.items() if not name.endswith("final_loss")]
+        tracks = _tracks(self)
+        names = {"loss", *(f"run{number}.loss" for number in range(2, len(self.others) + 2))}
+        rest = [array.ravel() for name, array in losses.items() if not (tracks and name in names)]
+        return Numbers(
+            self.digest,
+            tracks,
+            np.concatenate(rest) if rest else np.zeros(0),
+            np.concatenate(sampled) if sampled else np.zeros(0),
+        )
+
+    @property
     def fingerprint(self) -> Fingerprint:
         """Tells whether another machine got the same numbers."""
-        return Fingerprint.of(self.arrays())
+        return self.numbers.fingerprint
 
     @classmethod
     def of_study(cls, experiment: Experiment, study: Study, **progress: Any) -> Result:
@@ -281,6 +300,26 @@ class Result:
             for (name, values), index in zip(table.over.items(), place, strict=True)
         )
         return f"{said} The least final loss, {float(final[best]):.4g}, is at {where}."
+
+
+def _tracks(result: Result) -> tuple[Track, ...]:
+    """The runs of a result as far as another machine's are compared with them; none of a sweep or a look at a step size."""
+    if result.table is not None or result.study is not None or not len(result.trajectory.step):
+        return ()
+    step = result.trajectory.step.cpu().numpy()
+    if result.experiment.view != "edge":
+        losses = result.trajectory.loss.cpu().double().reshape(len(step), -1).numpy()
+        return tuple(Track(step, one) for one in losses.T)
+    found = []
+    for run, path in zip(result.experiment.runs, result.paths, strict=True):
+        gauge = stability.telling(stability.gauges(result.experiment, run, path))
+        known: dict[str, Any] = {}
+        if gauge is not None and len(gauge.value):
+            first = gauge.crossing
+            known = {"crossing": -1 if first is None else int(gauge.step[first]), "late": gauge.late}
+        step, loss = path.step.cpu().numpy(), path.loss.cpu().double().numpy()
+        found.append(Track(step, loss, every=result.experiment.every, **known))
+    return tuple(found)
 
 
 def _arrays_of_table(table: Sweep) -> Arrays:

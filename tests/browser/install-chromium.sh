@@ -14,5 +14,5 @@ if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
     options=--with-deps # a system without such packages, or where they only point elsewhere
 fi
 echo "Installing Playwright's Chromium ..."
-"$python" -m playwright install ${options:-} chromium
+"$python" -m playwright install ${options:-} chromium || echo "Playwright could not install one."
 "$python" -c 'from ravine.browser import required; required("Every test of a page in a browser")'

@@ -53,7 +53,7 @@ def test_the_script_reproduces_the_numbers_and_the_picture(view, results):
     names = {"__name__": "notebook"}
     exec(compile(export.script(result.experiment), "script.py", "exec"), names)
     assert names["experiment"] == result.experiment
-    assert names["result"].fingerprint == result.fingerprint
+    assert names["result"].digest == result.digest
     assert names["figure"].to_json() == result.figure().to_json()
 
 
@@ -119,7 +119,7 @@ def test_saved_files_open_again(view, results):
     for data in (results[view].packed(), export.npz(results[view])):
         again = export.reopened(data)
         assert again.experiment == results[view].experiment
-        assert again.fingerprint == results[view].fingerprint
+        assert again.digest == results[view].digest
 
 
 def _zip(**files):

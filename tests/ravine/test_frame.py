@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from ravine import Experiment, compute
 from ravine.experiment import VIEWS
-from ravine.fingerprint import Fingerprint
+from ravine.fingerprint import Sampled
 from ravine.frame import KEYS, TITLE, Frame
 
 PRINTABLE = st.text("abXY 09&=#%+;<>*_é∂字", max_size=TITLE)
 CONTROLS = st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True), unique=True, max_size=6)
 DIGESTS = st.from_regex(r"[0-9a-f]{16}", fullmatch=True)
 SAMPLES = st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=6)
-FINGERPRINTS = st.just("") | st.builds(lambda digest, some: Fingerprint(digest, tuple(some)).write(), DIGESTS, SAMPLES)
+FINGERPRINTS = st.just("") | st.builds(lambda digest, some: Sampled(digest, tuple(some)).write(), DIGESTS, SAMPLES)
 FRAMES = st.builds(
     Frame,
     title=PRINTABLE,
