@@ -11,11 +11,14 @@ import torch
 from torch import Tensor
 
 from landscapes import Landscape
+from optimizers.probes.batches import curvatures_until, mean_and_error
 from optimizers.trajectory import SAMPLINGS
 
 _ROUGH = 8, 64  # batches that the scatter is estimated from, and samples in each at most
 _FINE = 32, 16  # the same number of samples in smaller batches: half the error, at more calls
-_TURNS = 16  # batches that the batch sharpness is a mean over
+_TURNS = 16  # batches at a time that the batch sharpness is a mean over,
+ERROR = 0.05  # until its standard error is this share of it,
+MOST_TURNS = 128  # or there are so many
 
 
 class Estimate(NamedTuple):
@@ -27,10 +30,8 @@ class Estimate(NamedTuple):
     @classmethod
     def of(cls, values: Tensor) -> Estimate:
         """Of values (m,), those that are not a number left out."""
-        known = values[~values.isnan()]
-        if len(known) < 2:
-            return cls(float(known.mean()), math.nan)
-        return cls(float(known.mean()), float(known.std() / math.sqrt(len(known))))
+        mean, error = mean_and_error(values)
+        return cls(float(mean), float(error))
 
 
 UNKNOWN = Estimate(math.nan, math.nan)
@@ -88,15 +89,10 @@ def batch_curvatures(
 ) -> Tensor:
     """g'Hg / |g|^2 (m,) for gradient g and Hessian H of the loss on each of m batches, in coordinates w / scale.
 
+    As many batches as bring the standard error of their mean to a share of 0.05, at most 128.
     Their mean is the batch sharpness of Andreyev and Beneventano 2024, arXiv:2412.20553. The loss of a batch rises along a
     step of gradient descent made from it exactly where, on a quadratic, this is above 2 / lr.
     """
     assert landscape.samples is not None
     draws = SAMPLINGS[sampling](landscape.samples, size, torch.Generator().manual_seed(seed))
-    found = []
-    for batch in islice(draws, _TURNS):
-        grad = scale * landscape.grad(params, batch)
-        product = scale * landscape.hvp(params, scale * grad, batch)
-        squared = grad.square().sum()
-        found.append((grad * product).sum() / squared if bool(squared > 0) else torch.full_like(squared, torch.nan))
-    return torch.stack(found).double()
+    return curvatures_until(landscape, params, islice(draws, MOST_TURNS), ERROR, _TURNS, scale).double()

@@ -202,6 +202,11 @@ class Optimizer(Declared, Stepper):
         return self._decayed(self.threshold)
 
     @property
+    def small_batch_threshold_text(self) -> str:
+        """small_batch_threshold() as people write it, with the part that weight decay takes."""
+        return f"{self.small_batch_text} − λ" if not is_zero(self.weight_decay_used) else self.small_batch_text
+
+    @property
     def scaled_threshold_text(self) -> str:
         """preconditioned_threshold() as people write it, with the part that weight decay takes."""
         return self._decayed(self.scaled_threshold)

@@ -26,7 +26,7 @@ ALONG = (
 )  # fmt: skip
 HERE = (
     "scaled", "momentum", "update_norm", "slope", "curvature", "third", "best_lr", "rise_lr", "armijo", "noise_error", "sharpness_slope",
-    "drift", "reach", "least", "least_known", "batch_size", "batch_loss", "small_batches", "batch_sharpness", "batch_error", "batches_above", "curved_noise", "curved_error",
+    "drift", "reach", "least", "least_known", "batch_size", "batch_loss", "small_batches", "batch_sharpness", "batch_error", "batches", "batches_above", "curved_noise", "curved_error",
     "noisy_lr",
 )  # fmt: skip
 _GRID = 81  # step sizes of the line scan
@@ -367,10 +367,11 @@ class _Look:
     def _of_batches(self, known: dict[str, float]) -> dict[str, float]:
         """What only batches bring in: the curvature they feel, and how large a step their noise leaves room for."""
         curved = self.scatter.curved if self.scatter is not None else UNKNOWN
-        size, felt, above, loss, variance = 0, UNKNOWN, math.nan, math.nan, 0.0
+        size, drawn, felt, above, loss, variance = 0, 0, UNKNOWN, math.nan, math.nan, 0.0
         if self.batch is not None and self._landscape.samples is not None:
             size, felt = len(self.batch), Estimate.of(self.curvatures)
             loss = float(self._landscape.loss(self.params, self.batch))
+            drawn = len(self.curvatures)
             counted = self.curvatures[~self.curvatures.isnan()]
             above = float((counted > known["threshold"]).double().mean())
             variance = variance_left(self._landscape.samples, size, self._sampling)
@@ -382,6 +383,7 @@ class _Look:
             "small_batches": self._plateau(known["lr"]),
             "batch_sharpness": felt.value,
             "batch_error": felt.error,
+            "batches": float(drawn),
             "batches_above": above,
             "curved_noise": curved.value,
             "curved_error": curved.error,

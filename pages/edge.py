@@ -71,7 +71,7 @@ def table(result: Result) -> None:
                 gauge.called,
                 f"{gauge.text} = {gauge.level}",
                 "not so far" if first is None else f"step {int(gauge.step[first])}",
-                number(gauge.late),
+                number(gauge.judged(path).late),
             ]
         ending = f"diverged at step {died}" if died >= 0 else number(float(path.loss[-1]))
         swatch = f'<span style="color:{color}">■</span>'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +10,12 @@ import torch
 from torch import Tensor
 
 from landscapes import Landscape
-from optimizers import PROBES, Trajectory
+from optimizers import PROBES, Judgement, Response, Trajectory, judge, response
 from optimizers.flow import FlowError
+from optimizers.judgement import over_threshold
 from optimizers.probes import Probe, TopEigenvalues
 from ravine.experiment import Experiment
+from ravine.outcome import diverged
 from ravine.overlay import Run
 
 _SHARPNESS, _SCALED, _BATCH = "sharpness", "preconditioned_sharpness", "batch_sharpness"
@@ -32,6 +33,10 @@ class Gauge:
     value: Tensor  # (m,), float64
     limit: Tensor | None  # (m,), float64
     text: str  # the threshold as people write it
+    responds: Response  # how the rule responds to being above it
+    error: Tensor | None = None  # (m,), the standard error of a mean over batches
+    upper: Tensor | None = None  # (m,): where large batches come to hold it, if small ones do at the threshold
+    upper_text: str = ""
 
     @property
     def crossing(self) -> int | None:
@@ -47,12 +52,16 @@ class Gauge:
         low, high = float(self.limit.min()), float(self.limit.max())
         return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
 
-    @property
-    def late(self) -> float:
-        """Sharpness over threshold, averaged over the last 30 % of the measurements."""
-        assert self.limit is not None
-        last = max(1, math.ceil(0.3 * len(self.value)))
-        return float((self.value[-last:] / self.limit[-last:]).mean())
+    def judged(self, path: Trajectory, *, noisy: bool = False) -> Judgement:
+        """What the measurements so far mean (see `judge`); `noisy` says that the run is one of batches, which this does not see."""
+        if self.limit is None:
+            return judge([], doubt="the rule has no fixed threshold for it")
+        ratios = over_threshold(self.value, self.limit)
+        below = bool(len(ratios)) and float(ratios[-1]) < 1
+        return judge(
+            ratios, self.step, self.responds, upto=int(path.step[-1]), diverged=int(path.diverged_at) > 0,
+            doubt="below it the noise of the batches may still make the run unstable" if noisy and below else "",
+        )  # fmt: skip
 
     @property
     def called(self) -> str:
@@ -87,9 +96,10 @@ def gauges(experiment: Experiment, run: Run, path: Trajectory) -> dict[str, Gaug
     rule = run.optimizer.rule
     steps = experiment.steps
     plain = until_the_end(run.optimizer.thresholds(steps)), rule.threshold_text
+    small = until_the_end(run.optimizer.small_batch_thresholds(steps)), rule.small_batch_threshold_text
     limits = {
         _SHARPNESS: plain,
-        _BATCH: plain,
+        _BATCH: small if run.batch_size else plain,
         _SCALED: (until_the_end(run.optimizer.preconditioned_thresholds(steps)), rule.scaled_threshold_text),
     }
     found = {}
@@ -97,10 +107,19 @@ def gauges(experiment: Experiment, run: Run, path: Trajectory) -> dict[str, Gaug
         if name not in path.probes:
             continue
         values = path.probes[name].cpu().double()
+        values, errors = values.unbind(-1) if name == _BATCH else (values, None)
         seen = ~torch.isnan(values)
         limit, text = limits[name]
-        known = None if limit is None else torch.tensor(limit, dtype=torch.float64)[path.step[seen]]
-        found[name] = Gauge(name, path.step[seen], values[seen], known, text)
+
+        def there(levels: list[float] | None, seen: Tensor = seen) -> Tensor | None:
+            return None if levels is None else torch.tensor(levels, dtype=torch.float64)[path.step[seen]]
+
+        band = name == _BATCH and bool(run.batch_size) and rule.has_momentum and limit is not None
+        found[name] = Gauge(
+            name, path.step[seen], values[seen], there(limit), text, Response.SCALED if name == _SCALED else response(rule),
+            None if errors is None or not run.batch_size else errors[seen],
+            there(plain[0]) if band else None, plain[1] if band else "",
+        )  # fmt: skip
     return found
 
 
@@ -123,7 +142,7 @@ def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
 def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
     died = int(path.diverged_at)
     if died >= 0:
-        return f"The run diverged at step {died}."
+        return diverged(died)
     gauge = telling(gauges(experiment, run, path))
     if gauge is None or gauge.limit is None:
         return f"{run.optimizer.title} has no fixed threshold for the plain sharpness."
@@ -135,18 +154,31 @@ def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
             f"found to its tolerance in none of {failed} measurements" if failed > 1 else "not found to its tolerance"
         )
         return f"The {gauge.called} is not known: its eigenvalue was {found}."
-    first = gauge.crossing
-    if first is None:
+    judged = gauge.judged(path, noisy=bool(run.batch_size) and gauge.name != _BATCH)
+    ending = f"{judged.seen}; {judged.expected}."
+    if gauge.upper is not None:
+        return f"{_in_the_band(gauge)} Held against the lower, {ending}"
+    if gauge.crossing is None:
         nearest = int((gauge.value / gauge.limit).argmax())
-        near = f"; nearest to it at step {int(gauge.step[nearest])}, at {float(gauge.value[nearest] / gauge.limit[nearest]):.2g} of it"
+        near = f", nearest to it at step {int(gauge.step[nearest])}, at {float(gauge.value[nearest] / gauge.limit[nearest]):.2g} of it"
         moves = bool((gauge.limit != gauge.limit[0]).any())
         return (
             f"The {gauge.called} has reached {float(gauge.value.max()):.3g} so far, below {gauge.text} = {gauge.level}"
-            f"{near if moves else ''}."
+            f"{near if moves else ''}: {ending}"
         )
+    return f"The {gauge.called}, held against {gauge.text} = {gauge.level}: {ending}"
+
+
+def _in_the_band(gauge: Gauge) -> str:
+    """The batch sharpness last measured, between where small and where large batches come to hold it with momentum."""
+    assert gauge.limit is not None
+    assert gauge.upper is not None
+    assert gauge.error is not None
+    low, high, value = float(gauge.limit[-1]), float(gauge.upper[-1]), float(gauge.value[-1])
     return (
-        f"The {gauge.called} reaches {gauge.text} = {float(gauge.limit[first]):.4g} at step {int(gauge.step[first])}; over "
-        f"the last 30 % of the measurements it averages {gauge.late:.2f} times that."
+        f"The {gauge.called} is {value:.3g} ± {float(gauge.error[-1]):.2g} at step {int(gauge.step[-1])}, {value / low:.2g} times "
+        f"{gauge.text} = {low:.4g}, near which small batches are seen to hold it with momentum, and {value / high:.2g} times "
+        f"{gauge.upper_text} = {high:.4g}, near which large ones do (Andreyev et al. 2026, arXiv:2604.14108)."
     )
 
 
@@ -173,7 +205,9 @@ def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
     reached, others, without, unknown, died = (list[str]() for _ in range(5))
     for run, path in zip(experiment.runs, paths, strict=True):
         gauge = telling(gauges(experiment, run, path))
-        if gauge is None:
+        if int(path.diverged_at) >= 0:
+            died.append(f"{run.label} at step {int(path.diverged_at)}" if int(path.diverged_at) else run.label)
+        elif gauge is None:
             without.append(run.label)
         elif not len(gauge.value):
             unknown.append(run.label)
@@ -181,8 +215,6 @@ def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
             others.append(run.label)
         else:
             reached.append(f"{run.label} at step {int(gauge.step[gauge.crossing])}")
-        if int(path.diverged_at) >= 0:
-            died.append(f"{run.label} at step {int(path.diverged_at)}")
     beginning = _beginning([run.label for run in experiment.runs])
     told = f"{len(reached)} of {len(paths)} runs reach their threshold"
     parts = [("", reached), ("Not so far: ", others), ("Without a fixed threshold: ", without)]

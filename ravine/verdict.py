@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from optimizers import Judgement, Outlook, Scan, Stepper, Study
 from optimizers.judgement import HOVERS_BETWEEN
+from optimizers.noise import MOST_TURNS
 from ravine.outcome import diverged
 
 
@@ -262,10 +263,10 @@ def origins(study: Study, stepper: Stepper) -> list[Origin]:
          r"\frac{\operatorname{tr}(\nabla^2 L\, \Sigma)}{\nabla L^\top \nabla^2 L\, \nabla L}",
          "From the same batches; exact on a quadratic.", "McCandlish et al. 2018, arXiv:1812.06162, eq. 2.8"),
         ("batch sharpness", "batch_sharpness", r"\mathbb{E}_B\left[\frac{g_B^\top H_B\, g_B}{\|g_B\|^2}\right]",
-         "Over 16 batches of the run's size, drawn as the run draws them" + (", in the rule's scaling." if scaled else "."),
+         f"Over {here['batches']:.0f} batches of the run's size, as many as its standard error of 5 % needs and at most {MOST_TURNS}, drawn as the run draws them" + (", in the rule's scaling." if scaled else "."),
          "Andreyev and Beneventano 2024, arXiv:2412.20553"),
         ("batches that overshoot", "batches_above", r"P_B\left[g_B^\top H_B\, g_B > c/\eta\, \|g_B\|^2\right]",
-         "Of the same 16: on a quadratic, those whose own loss the step raises.", ""),
+         "Of the same batches: on a quadratic, those whose own loss the step raises.", ""),
         ("stable step of the batches", "batch_lr", r"c / \mathbb{E}_B[\ldots]",
          "The step size whose threshold is the batch sharpness.", "Andreyev and Beneventano 2024, arXiv:2412.20553"),
         ("limit under noise", "noisy_lr",

@@ -246,12 +246,15 @@ def _sharpness(figure: go.Figure, panel: _Panel, style: _Style, gauge: Gauge, st
         mode="lines+markers",
         line={"color": style.sharp, "width": 2},
         marker={"size": 4},
+        error_y=_doubt(gauge, unit, style),
         **style.trace(called),
         row=panel.row,
         col=1,
     )
     if gauge.limit is None or not bool(torch.isfinite(gauge.limit).any()):
         return
+    if gauge.upper is not None:
+        _large_batches(figure, panel, style, gauge, unit)
     limit = gauge.limit / unit
     level = bool((limit == limit[0]).all())
     if panel.common is None:
@@ -275,6 +278,26 @@ def _sharpness(figure: go.Figure, panel: _Panel, style: _Style, gauge: Gauge, st
         figure.add_scatter(
             x=[step], y=[at], mode="markers", marker=mark, cliponaxis=False, **shared, row=panel.row, col=1
         )
+
+
+def _doubt(gauge: Gauge, unit: Tensor, style: _Style) -> dict[str, Any] | None:
+    """Two standard errors to either side of a mean over batches."""
+    if gauge.error is None:
+        return None
+    return {"type": "data", "array": (2 * gauge.error / unit).numpy(), "thickness": 1, "width": 2, "color": style.sharp}
+
+
+def _large_batches(figure: go.Figure, panel: _Panel, style: _Style, gauge: Gauge, unit: Tensor) -> None:
+    """The upper end of the band: where large batches hold the batch sharpness with momentum, small ones at the threshold."""
+    assert gauge.upper is not None
+    upper = gauge.upper / unit
+    level = bool((upper == upper[0]).all())
+    name = f"{gauge.upper_text} = {number(float(upper[0]))}" if level else gauge.upper_text
+    figure.add_scatter(
+        x=gauge.step.numpy(), y=upper.numpy(), mode="lines",
+        line={"color": style.limit, "width": 1.5, "dash": "dot"},
+        **style.trace(f"large batches: {name}"), row=panel.row, col=1,
+    )  # fmt: skip
 
 
 def _following(figure: go.Figure, style: _Style, gauge: Gauge, path: Trajectory, relative: bool) -> None:

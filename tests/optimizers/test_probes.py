@@ -74,24 +74,42 @@ def test_preconditioned_sharpness_sees_through_wrappers():
 
 def test_batch_sharpness_without_batches_is_the_curvature_along_the_gradient():
     path = run(NET, GD(lr=0.1), NET.start(2), 3, probes=["batch_sharpness"])
-    for params, found in zip(path.params.flatten(0, 1), path.probes["batch_sharpness"].flatten(), strict=True):
+    means, errors = path.probes["batch_sharpness"].unbind(-1)
+    assert bool((errors == 0).all())
+    for params, found in zip(path.params.flatten(0, 1), means.flatten(), strict=True):
         grad = NET.grad(params)
         torch.testing.assert_close(found, grad @ dense(NET, params) @ grad / (grad @ grad))
 
 
 def test_batch_sharpness_is_a_mean_over_batches():
-    """Batches of one: the mean over all 20 samples is exact, and 60 draws come within four standard errors of it."""
+    """Batches of one: the mean over all 20 samples is exact, and the draws come within four standard errors of it."""
     start = NET.start(1, seed=3)[0]
-    path = run(NET, GD(), start, 1, probes=[PROBES["batch_sharpness"](draws=60)], batch_size=1)
+    probe = PROBES["batch_sharpness"](error=0.0, most=60)
+    path = run(NET, GD(), start, 1, probes=[probe], batch_size=1)
     each = []
     for sample in range(NET.samples):
         batch = torch.tensor([sample])
         grad = NET.grad(start, batch)
         each.append(grad @ dense(NET, start, batch) @ grad / (grad @ grad))
     each = torch.stack(each)
-    error = (path.probes["batch_sharpness"][0] - each.mean()).abs()
-    assert error < 4 * each.std() / 60**0.5
-    assert each.mean() > 1.5 * run(NET, GD(), start, 1, probes=["batch_sharpness"]).probes["batch_sharpness"][0]
+    mean, error = path.probes["batch_sharpness"][0]
+    assert (mean - each.mean()).abs() < 4 * each.std() / 60**0.5
+    assert float(error) == pytest.approx(float(each.std()) / 60**0.5, rel=0.4)  # of 60 draws with repetition
+    whole = run(NET, GD(), start, 1, probes=["batch_sharpness"]).probes["batch_sharpness"]
+    assert each.mean() > 1.5 * whole[0, 0]
+
+
+@pytest.mark.parametrize("error", [0.5, 0.2, 0.05])
+def test_batch_sharpness_draws_batches_until_its_error_is_small_enough(error):
+    """Two runs at once: both come to the error that is asked for, unless there are as many batches as are allowed."""
+    path = run(
+        NET, GD(lr=0.1), NET.start(2), 2, probes=[PROBES["batch_sharpness"](error=error, most=10_000)], batch_size=4
+    )
+    means, errors = path.probes["batch_sharpness"].unbind(-1)
+    assert bool((errors <= error * means.abs()).all())
+    capped = run(NET, GD(lr=0.1), NET.start(2), 2, probes=[PROBES["batch_sharpness"](error=0.0, most=30)], batch_size=4)
+    thirty = run(NET, GD(lr=0.1), NET.start(2), 2, probes=[PROBES["batch_sharpness"](draws=30, most=30)], batch_size=4)
+    torch.testing.assert_close(capped.probes["batch_sharpness"], thirty.probes["batch_sharpness"])
 
 
 # Company

@@ -13,7 +13,7 @@ import torch
 
 import optimizers
 from landscapes import Formula, sharpness, slice_2d
-from optimizers import OPTIMIZERS
+from optimizers import OPTIMIZERS, Course, judge
 from ravine import Experiment, Result, Store, compute, computing, cuts
 from ravine.axis import Axis
 from ravine.experiment import DTYPES, VIEWS, training
@@ -412,7 +412,11 @@ def test_an_edge_not_reached_in_words():
     values = result.trajectory.probes["sharpness"]
     most = float(values[~values.isnan()].max())
     assert most < 20
-    assert result.sentences() == [f"The sharpness has reached {most:.3g} so far, below 2/η = 20."]
+    judged = judge(values[~values.isnan()] / 20, result.trajectory.step[~values.isnan()])
+    assert judged.course is Course.BELOW
+    assert result.sentences() == [
+        f"The sharpness has reached {most:.3g} so far, below 2/η = 20: {judged.seen}; {judged.expected}."
+    ]
 
 
 def test_an_edge_reached_in_words():
@@ -427,10 +431,13 @@ def test_an_edge_reached_in_words():
     step = next(index for index, value in enumerate(sharp.tolist()) if value >= between)
     tail = sharp.tolist()[-10:]  # 30 % of 31 measurements, rounded up
     ratio = sum(tail) / len(tail) / between
-    assert told.sentences() == [
-        f"The sharpness reaches 2/η = {between:.4g} at step {step}; over the last 30 % of the measurements it "
-        f"averages {ratio:.2f} times that."
-    ]
+    (sentence,) = told.sentences()
+    assert sentence.startswith(
+        f"The sharpness, held against 2/η = {between:.4g}: it reached the threshold at step {step}"
+    )
+    judged = judge(sharp / between)
+    assert judged.late == pytest.approx(ratio)
+    assert f"{judged.seen}; {judged.expected}." in sentence
 
 
 def test_rules_without_a_threshold_in_words():
