@@ -316,7 +316,7 @@ def _tracks(result: Result) -> tuple[Track, ...]:
         known: dict[str, Any] = {}
         if gauge is not None and len(gauge.value):
             first = gauge.crossing
-            known = {"crossing": -1 if first is None else int(gauge.step[first]), "late": gauge.late}
+            known = {"crossing": -1 if first is None else int(gauge.step[first]), "late": gauge.judged(path).late}
         step, loss = path.step.cpu().numpy(), path.loss.cpu().double().numpy()
         found.append(Track(step, loss, every=result.experiment.every, **known))
     return tuple(found)
