@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ _CACHE_BYTES = 2 << 20  # what the runs evaluated together may keep live on a CP
 _GPU_SHARE = 4  # on a GPU they may take a quarter of the free memory
 _TRIAL = 8  # samples on which a new landscape is tried out
 _KINDS = 8  # batches that differ in what they hold, of which the loss is looked at
+_ROUGH = 1e-4  # relative rounding from which on differences of gradients say nothing
 _PERTURBATION = 0.1  # of a tensor's own size: how far other starts lie where a layer cannot be initialised again
 
 
@@ -58,6 +59,7 @@ class Model:
         self.coupled = self.differences = False
         self.reduction: Reduction = "mean"
         self.together = True
+        self._dtypes = {name: one.dtype for name, one in trainable.items()}
         self._narrow: torch.dtype | None = None  # the one precision in which the module computes
         self._width = 1.0  # numbers per sample of the widest layer
         self._examine()
@@ -106,7 +108,10 @@ class Model:
     def _tensors(self, params: Tensor) -> dict[str, Tensor]:
         """All tensors of the module for one call, which may write into them: copies."""
         constants = {name: one.clone() for name, one in self._kept("constants", params).items()}
-        return constants | self.layout.unpack(params.clone())
+        moving = self.layout.unpack(params.clone())
+        if self.objective.as_it_stands:
+            moving = {name: one.to(self._dtypes[name]) for name, one in moving.items()}
+        return constants | moving
 
     def chunk(self, params: Tensor) -> int:
         """How many runs to evaluate together (see Landscape.chunk)."""
@@ -179,7 +184,7 @@ class Model:
         if key in self._placed:
             return self._placed[key]
 
-        place = partial(_like, like)
+        place = partial(self._place, like)
         with torch.inference_mode(False):
             made: Any
             match what:
@@ -233,24 +238,26 @@ class Model:
     def _examine(self) -> None:
         """Finds out on a few samples what the module supports. Raises ValueError where there is no loss to move on."""
         first, piece = self._trial()
-        self.tried = piece
         if not first.is_floating_point() or not self._follows(piece):
             raise ValueError(
                 "The loss does not depend on the module's parameters as far as torch can follow: look for a detach(), an .item() "
                 "or a no_grad() on the way."
             )
         self._tell_what_was_answered()
+        self.tried = piece = self._examine_precision(piece)
         self._examine_calls(piece)
-        self._examine_precision(piece)
         self._examine_curvature(piece)  # before runs: plain attention can also be batched over them
         self._examine_runs(piece)
         self._examine_samples()
 
     def _trial(self) -> tuple[Tensor, Batch]:
-        """A loss, and the batch it is of: a few samples, all together, or where that fails the first batch as it came."""
+        """A loss, and the batch it is of: a few samples, all together, or where that fails the first batch as it came; with
+        every tensor in its own precision, or where that fails in that of the parameters.
+        """
         given, failure = self._batches, None
-        for self._batches in (joined(given), given):
-            whole = self._batches[0].mapped(partial(_like, self.initial))
+        for as_it_stands, self._batches in product((True, False), (joined(given), given)):
+            self._compute(as_it_stands)
+            whole = self._batches[0].mapped(partial(self._place, self.initial))
             few = whole if whole.samples is None else whole.taken(slice(_TRIAL))
             for piece in (few, whole):
                 try:
@@ -313,14 +320,46 @@ class Model:
         with torch.enable_grad():
             return self.loss(self.initial.clone().requires_grad_(True), piece).requires_grad
 
-    def _examine_precision(self, piece: Batch) -> None:
-        if self.initial.dtype == torch.float64:
-            return
-        try:
-            self.loss(self.initial.double(), piece.mapped(lambda leaf: _cast(leaf, torch.float64)))
-        except Exception as failure:
-            self._narrow = self.initial.dtype
-            self._say(f"The module computes in {self._narrow} only, whatever precision is asked for", failure)
+    def _compute(self, as_it_stands: bool, narrow: torch.dtype | None = None) -> None:
+        """From now on each tensor is in the precision in which it was given, or all are in one."""
+        self._narrow = narrow
+        self._placed.clear()
+        self.objective.as_it_stands = as_it_stands
+
+    def _examine_precision(self, piece: Batch) -> Batch:
+        """Finds the precisions in which the module computes; the batch in the one in which it is to be tried on."""
+        stands, failures = self.objective.as_it_stands, []
+        for dtype in dict.fromkeys((torch.float64, self.initial.dtype)):
+            self._compute(False)
+            other = piece.mapped(partial(self._place, self.initial.to(dtype)))
+            try:
+                derivatives.value_and_grad(lambda params, other=other: self.loss(params, other), self.initial.to(dtype))  # type: ignore[misc]
+            except Exception as failure:
+                failures.append(failure)
+                continue
+            if failures:
+                self._compute(False, narrow=dtype)
+                self._say(f"The module computes in {dtype} only, whatever precision is asked for", failures[0])
+            return piece.mapped(partial(self._place, self.initial))
+        self._compute(stands)
+        self._say(
+            f"The module computes in the precisions of its own tensors only, down to {self._precision}, whatever is asked for: "
+            "all numbers are that rough",
+            failures[0],
+        )
+        return piece
+
+    @property
+    def _precision(self) -> torch.dtype | None:
+        """The roughest precision in which the module insists to compute; None where it computes in any."""
+        if not self.objective.as_it_stands:
+            return self._narrow
+        floating = [one.dtype for one in self.objective.tensors().values() if one.is_floating_point()]
+        return max(floating, key=lambda dtype: torch.finfo(dtype).eps)
+
+    def _place(self, like: Tensor, leaf: Tensor) -> Tensor:
+        """A tensor where, and but for a module that computes as it stands, in the dtype in which a call has its parameters."""
+        return leaf.to(like.device) if self.objective.as_it_stands else _like(like, leaf)
 
     def _examine_runs(self, piece: Batch) -> None:
         if self._in_inputs:  # torch cannot batch over such a derivative
@@ -343,14 +382,14 @@ class Model:
 
     def _examine_samples(self) -> None:
         """How the loss of a batch is made of its samples' losses, and what follows for evaluating all of them."""
-        precision = self._narrow or torch.float64
-        start = self.initial if self._narrow else self.initial.double()
+        precision = self._precision or torch.float64
+        start = self.initial if self._precision else self.initial.double()
         noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(start)
         # Where a last layer starts at zero, all samples have the same loss: a second point has none so special.
         points = [start, start + _PERTURBATION * (start.square().mean().sqrt() + _PERTURBATION) * noise]
 
         def loss(params: Tensor, batch: Batch) -> Tensor:
-            return self.loss(params, batch.mapped(partial(_like, params)))
+            return self.loss(params, batch.mapped(partial(self._place, params)))
 
         looked_at = {frame(batch): batch for batch in reversed(self._batches)}  # one of each kind of batch
         found = {
@@ -373,18 +412,19 @@ class Model:
             self._test = joined(self._test)
         few = self._test[0] if self.coupled or self._test[0].samples is None else self._test[0].taken(slice(_TRIAL))
         try:
-            self.loss(start, few.mapped(partial(_like, start)))
+            self.loss(start, few.mapped(partial(self._place, start)))
         except Exception as failure:  # whatever a user's code raises
             raise NoLoss(f"The loss cannot be evaluated on the test data: {line(failure)}") from failure
 
     def _examine_curvature(self, piece: Batch) -> None:
         """Finds the way to second derivatives that is right, see `selfcheck`."""
-        point = self.initial if self._narrow else self.initial.double()
-        piece = piece.mapped(lambda leaf: _cast(leaf, point.dtype))
+        point = self.initial if self._precision else self.initial.double()
+        piece = piece.mapped(partial(self._place, point))
+        rough = self._precision is not None and torch.finfo(self._precision).eps > _ROUGH
         doubts = []
         # Torch's fused attention has no second derivative, its plain one has.
         for self.objective.math_attention in (False, True):
-            doubt = selfcheck.doubt(lambda at: self.loss(at, piece), point)
+            doubt = (selfcheck.missing if rough else selfcheck.doubt)(lambda at: self.loss(at, piece), point)
             if doubt is None:
                 return
             doubts.append(doubt)

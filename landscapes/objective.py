@@ -41,6 +41,7 @@ class Objective:
         self.dropout = dropout
         self._set(training)
         self.alone, self.stochastic, self.math_attention = True, False, False
+        self.as_it_stands = False  # does every tensor keep its own precision, whatever the parameters of a call have?
         self.answered: set[str] = set()  # what the module asked of torch that was done in another way
         self._captured = False  # does the loss hold the module or its parameters by itself?
         self._names = _short(self.whole)
@@ -105,7 +106,7 @@ class Objective:
 
     def _call(self, work: Callable[[Whole], Any], tensors: Mapping[str, Tensor], like: Tensor) -> Any:
         named = {name: tensors[short] for name, short in self._names.items()}
-        whole = copied(self.whole, partial(_placed, like), self._instead(named)) if self.alone else self._own(like)
+        whole = copied(self.whole, partial(self._place, like), self._instead(named)) if self.alone else self._own(like)
         with self._executing(whole, like):
             return whole(work) if self.alone else functional_call(whole, named, (work,))
 
@@ -125,14 +126,18 @@ class Objective:
     def _own(self, like: Tensor) -> Whole:
         """This thread's copy for tensors like these: while it is called, a module holds the tensors of the call."""
         kept: dict[Any, Whole] = self._local.__dict__.setdefault("kept", {})
-        key = (like.dtype, like.device)
+        key = (like.dtype, like.device, self.as_it_stands)
         if key not in kept:
             with self._copying, torch.inference_mode(False):
-                kept[key] = copied(self.whole, partial(_placed, like))
+                kept[key] = copied(self.whole, partial(self._place, like))
             for one in (*kept[key].parameters(), *kept[key].buffers()):
                 if one.is_floating_point():
                     one.data.fill_(_STALE)
         return kept[key]
+
+    def _place(self, like: Tensor, leaf: Tensor) -> Tensor:
+        kept = self.as_it_stands or not leaf.is_floating_point()
+        return leaf.to(like.device, leaf.dtype if kept else like.dtype)
 
     @contextmanager
     def _executing(self, whole: Whole, like: Tensor) -> Iterator[None]:
@@ -192,6 +197,8 @@ class Objective:
                 "the module somewhere deep. Let the module return what is needed beside its outputs, such as a penalty on its "
                 "parameters, or let loss_fn hold the module directly."
             )
+        again = {id(one) for one in reached()}  # without those that each call makes for itself
+        found = [one for one in found if id(one) in again]
         if found and not in_inputs:
             yield (
                 f"The loss also depends on {sum(one.numel() for one in found)} numbers that require a gradient and are no parameters "
@@ -271,10 +278,6 @@ def _short(whole: nn.Module) -> dict[str, str]:
             short = f"loss_fn.{short}"
         names[name] = short
     return names
-
-
-def _placed(like: Tensor, leaf: Tensor) -> Tensor:
-    return leaf.to(like.device, like.dtype if leaf.is_floating_point() else leaf.dtype)
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

@@ -22,6 +22,17 @@ def doubt(loss: Loss, point: Tensor) -> Exception | None:
         return failure
 
 
+def missing(loss: Loss, point: Tensor) -> Exception | None:
+    """Why there is no double backward of a loss; None where there is one, right or not: for half precision, in which
+    differences of gradients would say nothing about it.
+    """
+    try:
+        derivatives.hessian_operator(loss, point)(torch.ones_like(point))
+        return None
+    except Exception as failure:  # whatever a user's code raises
+        return failure
+
+
 def _agrees(product: Callable[[Tensor], Tensor], loss: Loss, point: Tensor, seed: int) -> bool:
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(point.shape, generator=generator, dtype=torch.float64).to(point)

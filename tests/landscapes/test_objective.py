@@ -489,6 +489,8 @@ def test_other_trainable_numbers_in_the_loss_are_said():
         for note in land.notes
     )
     assert land.dim == quiet(plain()).dim
+    own = Function(lambda m, x: whole(m, x) + torch.zeros((), dtype=x.dtype, requires_grad=True), **parts())
+    assert not any("require a gradient" in note for note in quiet(own).notes)  # of which each call has another
 
 
 # ---------------------------------------------------------------- hooks
@@ -526,3 +528,54 @@ def test_modules_with_memory_are_the_same_in_every_thread(name):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(land.grad, points.repeat(3, 1)))
     torch.testing.assert_close(torch.stack(found), torch.stack(expected).repeat(3, 1), rtol=1e-12, atol=1e-14)
+
+
+# ---------------------------------------------------------------- precision
+
+
+class Casting(nn.Module):
+    """Layers in half precision with a norm in single precision between them, and the casts that this needs."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.norm, self.b = nn.Linear(3, 4).bfloat16(), nn.LayerNorm(4), nn.Linear(4, 2).bfloat16()
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.norm(self.a(x.bfloat16()).float())).bfloat16()).float()
+
+
+def test_a_module_that_casts_computes_as_it_stands():
+    module = seeded(Casting)
+    land = quiet(module)
+    assert any("down to torch.bfloat16" in note for note in land.notes)
+    assert not land.model.differences
+    loss = MSE(module(X), Y)
+    loss.backward()
+    grads = torch.cat([one.grad.flatten().float() for one in module.parameters()])
+    for dtype in DTYPES:
+        params = land.start(dtype=dtype)[0]
+        torch.testing.assert_close(land.loss(params), loss.detach().to(dtype))
+        torch.testing.assert_close(land.grad(params), grads.to(dtype))
+    exact = quiet(Plainly(copy.deepcopy(module).float()))
+    top, rough = (float(sharpness(one, one.start()[0], tol=0.1)[0]) for one in (exact, land))
+    assert abs(top - rough) < 0.05 * abs(top)  # bfloat16 has eight bits: a few percent after two layers
+
+
+class Plainly(nn.Module):
+    """The same without casts."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.a, self.norm, self.b = module.a, module.norm, module.b
+
+    def forward(self, x):
+        return self.b(torch.tanh(self.norm(self.a(x))))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_module_in_half_precision_is_evaluated_in_the_one_asked_for(dtype):
+    module = plain().to(dtype)
+    land = quiet(module, data=(X.to(dtype), Y.to(dtype)))
+    assert not land.notes
+    twin = copy.deepcopy(module).double()
+    assert_same_landscape(land, quiet(twin, data=(X.to(dtype).double(), Y.to(dtype).double())))
