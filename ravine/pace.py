@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 
 _CREDIT = 1.0  # seconds that watching may take beyond its share, so that a short run is looked at more than once
-_REACH = 100.0  # times the present step: how far what is left of it is to last
-_MOST = 30.0  # looks over that reach; more would tell nothing new
+_REACH = 200  # logged steps that they are to last for
+_STEP = 1.25  # from one such look to the next, at least: more would tell nothing new
 _REMEMBERED = 3  # looks that a guess is made of: one that was interrupted must not bar all later ones
 
 
@@ -19,8 +20,8 @@ class Pace:
     it once and never again does not count.
     """
 
-    def __init__(self, budget: float | None):
-        self.budget = budget
+    def __init__(self, budget: float | None, every: int):
+        self.budget, self._horizon = budget, _REACH * every
         self._prices: list[float] = []
         self._last = 0  # step of the last look
         self._once = 0.0  # seconds of the first look that no other will take
@@ -38,8 +39,9 @@ class Pace:
         price, left = median(self._prices), self.budget * trained + self._once - spent
         if left >= price:
             return True
-        looks = (left + _CREDIT) / price if price else _MOST
-        return looks >= 1 and step >= self._last * _REACH ** (1 / min(looks, _MOST))
+        looks = (left + _CREDIT) / price if price else math.inf
+        ahead = max(self._horizon / self._last, _STEP) if self._last else 0.0
+        return looks >= 1 and step >= self._last * max(ahead ** (1 / looks), _STEP)
 
     def took(self, step: int, seconds: float) -> None:
         """A look was taken, for this price; that of the first is forgotten once there is another."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,11 +92,20 @@ def read(
     return Reading(lr, threshold, text, torch.cat(parts), torch.cat(added) if decays else None, note)
 
 
-def moves(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor]) -> tuple[int, int, int]:
-    """How many of the parameters `named` the optimizer moves, in tensors and in numbers, and how many tensors besides."""
-    held = {id(one) for group in optimizer.param_groups for one in group["params"]}
+def moves(optimizer: torch.optim.Optimizer, named: Mapping[str, Tensor]) -> tuple[int, int]:
+    """How many of the parameters `named` the optimizer moves, in tensors and in numbers."""
+    held = _held(optimizer)
     own = [one for one in named.values() if id(one) in held]
-    return len(own), sum(one.numel() for one in own), len(held) - len(own)
+    return len(own), sum(one.numel() for one in own)
+
+
+def besides(optimizer: torch.optim.Optimizer, known: Iterable[Tensor]) -> int:
+    """How many tensors the optimizer moves that are none of these."""
+    return len(_held(optimizer) - {id(one) for one in known})
+
+
+def _held(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(one) for group in optimizer.param_groups for one in group["params"]}
 
 
 def _step_size(group: Group) -> float | None:

@@ -163,7 +163,7 @@ class Watch:
         self._steps = self._measured = self._ignored = 0
         self._warm: dict[str, Tensor] = {}
         self._spent = 0.0
-        self._pace = Pace(budget)
+        self._pace = Pace(budget, every)
         self._blind = False  # nothing more can be measured
         self._remarks: list[str] = []  # for the next record
         self._follower = Follower(optimizer, watched.parameters, self._wanted, self._begins)
@@ -245,7 +245,8 @@ class Watch:
     def _ownership(self) -> list[str]:
         """Sentences about what else the optimizer moves, and what it does not."""
         named = self._watched.parameters
-        tensors, numbers, others = torch_rules.moves(self._optimizer, named)
+        tensors, numbers = torch_rules.moves(self._optimizer, named)
+        others = self._others()
         said = []
         if tensors < len(named):
             said.append(
@@ -258,6 +259,12 @@ class Watch:
                 "with them the curvature may be larger."
             )
         return said
+
+    def _others(self) -> int:
+        """How many tensors the optimizer moves that neither the model nor the landscape has."""
+        return torch_rules.besides(
+            self._optimizer, [*self._watched.model.parameters(), *self._watched.parameters.values()]
+        )
 
     # ---------------------------------------------------------------- records
 
@@ -418,7 +425,7 @@ class Watch:
             "every": self._every,
             "samples": self.landscape.samples,
             "parameters": self.landscape.dim,
-            "partial": torch_rules.moves(self._optimizer, named)[2] > 0,
+            "partial": self._others() > 0,
             "reduction": self.landscape.reduction,
             "budget": self._pace.budget,
             "clip": clip,
