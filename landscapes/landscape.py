@@ -135,6 +135,11 @@ class Landscape(Facts, Declared):
         """
         return "mean"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what is done in another way than one might expect."""
+        return ()
+
     @abstractmethod
     def start(
         self, runs: int = 1, seed: int = 0, *, dtype: torch.dtype = torch.float64, device: torch.device | str = "cpu"

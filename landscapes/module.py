@@ -172,7 +172,7 @@ class ModuleLandscape(Learner):
     def lacks(self, trait: Trait) -> str:
         match trait:
             case "samples" if self.samples is None:
-                return "Your data are no set of samples that mini-batches could be drawn from (see `notes`)"
+                return "Your data are no set of samples that mini-batches could be drawn from"
             case "classes":
                 return self._seen.no_classes
             case "test samples" if not self.model.test_blocks(self.model.initial):

@@ -48,9 +48,9 @@ class Scatter:
 
     @classmethod
     def at(cls, landscape: Landscape, params: Tensor, mean: Tensor, seed: int, *, fine: bool) -> Scatter | None:
-        """None where there are no batches to draw, or no gradient to compare with."""
+        """None where there are no batches to draw, whose gradients are G on average, or no gradient to compare with."""
         samples = landscape.samples
-        if samples is None or samples < 2 or not bool(mean.any()):
+        if samples is None or samples < 2 or landscape.reduction == "other" or not bool(mean.any()):
             return None
         draws, most = _FINE if fine else _ROUGH
         size = min(most, samples)
@@ -59,7 +59,8 @@ class Scatter:
             landscape.grad(params.expand(len(one), -1), one)
             for one in batches.to(params.device).split(max(1, landscape.chunk(params)))
         ]
-        return cls(landscape, params, mean, math.sqrt(size) * (torch.cat(grads) - mean))
+        share = size / samples if landscape.reduction == "sum" else 1.0  # of G, that a batch has on average
+        return cls(landscape, params, mean, math.sqrt(size) * (torch.cat(grads) / share - mean))
 
     @property
     def scale(self) -> Estimate:
@@ -77,6 +78,20 @@ class Scatter:
             for rows in self.rows.split(max(1, self.landscape.chunk(self.params)))
         ]
         return Estimate.of((self.rows * torch.cat(products)).sum(-1).double() / along)
+
+
+def check_judged(landscape: Landscape) -> None:
+    """Raises ValueError where nothing is known of what steps on minibatches do to the loss of all samples."""
+    if landscape.reduction == "sum":
+        raise ValueError(
+            "The loss is a sum over samples, of which a minibatch has a share alone: what minibatches allow is judged of a mean. "
+            "Take reduction='mean', or all samples (batch_size = 0)."
+        )
+    if landscape.reduction == "other":
+        raise ValueError(
+            "The loss of a minibatch is no estimate of that of all samples here, so that nothing is known of what its steps do "
+            "to it: take all samples (batch_size = 0)."
+        )
 
 
 def variance_left(samples: int, size: int, sampling: str) -> float:

@@ -14,7 +14,7 @@ from landscapes import Landscape, eigenpairs
 from landscapes.pieces import Shelf
 from optimizers.checkpoints import Checkpoints
 from optimizers.judgement import Judgement, Response, judge, over_threshold, shows_itself, stable_step
-from optimizers.noise import UNKNOWN, Estimate, Scatter, batch_curvatures, variance_left
+from optimizers.noise import UNKNOWN, Estimate, Scatter, batch_curvatures, check_judged, variance_left
 from optimizers.optimizer import Evaluation, Oracle
 from optimizers.probes import unmeasured
 from optimizers.stepper import Stepper
@@ -162,6 +162,8 @@ def studying(landscape: Landscape, stepper: Stepper, start: Tensor | None = None
     """
     if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at <= steps:
         raise ValueError(f"at = {at!r} is not allowed: it must be a step of the run, from 0 to {steps}.")
+    if batch_size is not None:
+        check_judged(landscape)
     start = landscape.start()[0] if start is None else start
     if not isinstance(start, Tensor) or start.shape != (landscape.dim,):
         raise ValueError(f"start must be a tensor of shape ({landscape.dim},), one point to start from.")

@@ -28,9 +28,11 @@ from landscapes.setting import (
     settings,
 )
 from pages import _services as services
+from pages._sharing import plain
 from ravine import Experiment
 from ravine.experiment import DEVICES, offered
 from ravine.frame import PLAIN, Frame
+from ravine.own import PREFIX
 from ravine.picture import number
 from ravine.words import chosen, spoken
 
@@ -107,6 +109,9 @@ def landscape_choice(experiment: Experiment, title: str = "Landscape", **changed
     if not visible("land"):
         return type(experiment.landscape)
     name = st.selectbox(title, names, place, key=key, format_func=lambda one: LANDSCAPES[one].label, **changed)
+    if name.startswith(PREFIX):
+        for note in LANDSCAPES[name]().notes:
+            st.caption(plain(note))
     return LANDSCAPES[name]
 
 

@@ -98,7 +98,15 @@ def batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, An
         return {"batch_size": 0}
     with section("Minibatches", ":material/shuffle:", ("batch_size", "sampling")):
         own = own_controls(experiment, ("batch_size", "sampling"))
-        if landscape.coupled and 0 < own["batch_size"] < landscape.samples:
+        if not 0 < own["batch_size"] < landscape.samples:
+            return own
+        if landscape.reduction == "sum":
+            st.caption(
+                f"The loss is a sum over samples: that of a minibatch is on average {own['batch_size']}/{landscape.samples} of "
+                "the whole, and so is the curvature that steps feel, while the sharpness is measured of the whole. The batch "
+                "sharpness is that of minibatches."
+            )
+        elif landscape.coupled:
             st.caption(
                 "A minibatch's loss is not the mean of its samples' losses here, as with batch norm, which takes its "
                 "statistics from the minibatch: steps follow another loss than that of all samples, of which the sharpness "

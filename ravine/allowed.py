@@ -11,6 +11,7 @@ from torch import Tensor
 from landscapes import LANDSCAPES, Landscape, Surface
 from landscapes.setting import Declared
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Stepper, layers, swept
+from optimizers.noise import check_judged
 from ravine import limits, work
 from ravine.axis import fitted
 
@@ -84,6 +85,8 @@ def check_runs(experiment: Experiment) -> None:
     """What the runs cost, and whether batches can be drawn for each."""
     for run in experiment.runs:
         _check_batch_size(run.landscape, run.batch_size)
+    if experiment.view == "stepsize" and experiment.batch_size:
+        check_judged(experiment.landscape)
     if not isinstance(experiment.landscape, Surface):
         _check_work(work.of_runs(experiment), experiment.landscape, experiment.batch_size)
 

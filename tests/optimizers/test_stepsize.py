@@ -365,3 +365,26 @@ def test_the_update_looked_at_is_the_one_that_the_run_makes_from_its_batch():
     nesterov = OPTIMIZERS["nag"](lr=0.02)
     assert "not known for this rule" in verdict(study(NETWORK, nesterov, steps=1, at=0, batch_size=8), nesterov)[0]
     assert torch.isnan(study(NETWORK, rule, steps=5, at=at).scan.batch).all()
+
+
+def summed(reduction):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        module = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.Tanh(), torch.nn.Linear(3, 1)).double()
+    inputs = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
+    loss = torch.nn.MSELoss(reduction=reduction)
+    return from_module(module, loss, (inputs, torch.sin(3 * inputs)))
+
+
+@pytest.mark.filterwarnings("ignore:The loss is a sum over samples")
+def test_a_sum_over_samples_has_the_noise_scale_of_their_mean_and_no_verdict_on_batches():
+    mean, total = summed("mean"), summed("sum")
+    start = mean.start()[0]
+    one, other = (study(land, GD(lr=lr), start, steps=2, at=2) for land, lr in ((mean, 0.1), (total, 0.1 / 20)))
+    torch.testing.assert_close(other.params, one.params)
+    for name in ("noise_scale", "curved_noise"):
+        assert other.here[name] == pytest.approx(one.here[name])
+    assert other.here["stable_lr"] == pytest.approx(one.here["stable_lr"] / 20)
+    study(mean, GD(lr=0.1), start, steps=2, at=1, batch_size=4)
+    with pytest.raises(ValueError, match="sum over samples.*reduction='mean'"):
+        study(total, GD(lr=0.1), start, steps=2, at=1, batch_size=4)
