@@ -6,7 +6,9 @@ gradient at once, and a second one every run's Hessian-vector product.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -14,6 +16,12 @@ from torch import Tensor
 
 Loss = Callable[[Tensor], Tensor]
 Operator = Callable[[Tensor], Tensor]  # v -> A v, (..., dim) -> (..., dim)
+
+# Of differences of gradients: lengths of steps tried, over the best one for a smooth loss; how much the slopes on the two
+# sides of a point may differ; and how many epsilons of a gradient are rounding.
+_SHORTER = {torch.float64: (1, 2**-4, 2**-8, 2**-12), torch.float32: (1, 2**-4)}
+_SAME = {torch.float64: 2e-3, torch.float32: 1e-2}
+_ROUNDING = 10
 
 
 class Linearized(NamedTuple):
@@ -32,7 +40,29 @@ def value_and_grad(loss: Loss, params: Tensor) -> tuple[Tensor, Tensor]:
         if not value.requires_grad:  # a constant loss
             return value, torch.zeros_like(params)
         (grad,) = torch.autograd.grad(value.sum(), point, materialize_grads=True)
-    return value.detach(), grad
+    return value.detach(), grad.detach()
+
+
+@dataclass
+class Saved:
+    numbers: int = 0
+
+
+@contextmanager
+def counting_saved() -> Iterator[Saved]:
+    """Counts the numbers that autograd saves for later backward passes, each piece of memory once."""
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        if tensor.layout is torch.strided:
+            memory = tensor.untyped_storage()
+            sizes[memory.data_ptr()] = memory.nbytes() // tensor.element_size()
+        return tensor
+
+    saved = Saved()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        yield saved
+    saved.numbers = sum(sizes.values())
 
 
 def hessian_operator(loss: Loss, params: Tensor) -> Callable[[Tensor], Tensor]:
@@ -60,14 +90,38 @@ def hessian_by_differences(grad: Loss, params: Tensor) -> Callable[[Tensor], Ten
     """The map v -> H v, (..., dim) -> (..., dim), from central differences of a gradient (..., dim) -> (..., dim).
 
     For losses that cannot be differentiated twice. The step balances truncation against rounding (Nocedal and Wright 2006,
-    Numerical Optimization, ch. 8); expect relative errors of about 1e-9 in float64 and 1e-3 in float32.
+    Numerical Optimization, ch. 8); expect relative errors of about 1e-9 in float64 and 1e-3 in float32. A kink of a
+    rectifier that it crosses shows in the slopes on its two sides: then it is shortened. A product raises ValueError where
+    that does not help.
     """
-    reach = torch.finfo(params.dtype).eps ** (1 / 3) * (1 + torch.linalg.vector_norm(params, dim=-1, keepdim=True))
+    params, epsilon = params.detach(), torch.finfo(params.dtype).eps
+    reach = epsilon ** (1 / 3) * (1 + torch.linalg.vector_norm(params, dim=-1, keepdim=True))
+    here = grad(params)
+    largest = torch.zeros_like(reach)  # |H v| / |v| so far
 
     def product(vectors: Tensor) -> Tensor:
+        nonlocal largest
         length = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-        step = reach / torch.where(length == 0, 1, length)
-        return (grad(params + step * vectors) - grad(params - step * vectors)) / (2 * step)
+        length = torch.where(length == 0, 1, length)
+        out, settled = torch.zeros_like(params), torch.zeros_like(reach, dtype=torch.bool)
+        for shorter in _SHORTER[params.dtype]:
+            step = shorter * reach / length
+            ahead, behind = grad(params + step * vectors), grad(params - step * vectors)
+            found = (ahead - behind) / (2 * step)
+            gap, rounding = (ahead - 2 * here + behind) / step, _ROUNDING * epsilon * here / step
+            gap, slope, rounding = (
+                torch.linalg.vector_norm(one, dim=-1, keepdim=True) for one in (gap, found, rounding)
+            )
+            large = torch.maximum(slope, largest * length)
+            fine = ~settled & ~(gap > _SAME[params.dtype] * large + rounding)  # what is not finite stays so
+            out, settled = torch.where(fine, found, out), settled | fine
+            largest = torch.where(fine, torch.maximum(largest, slope / length), largest)
+            if bool(settled.all()):
+                return out
+        raise ValueError(
+            "The Hessian cannot be computed here: the module cannot be differentiated twice, and differences of its gradient "
+            "cross kinks or jumps however short their steps are."
+        )
 
     return product
 

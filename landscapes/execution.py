@@ -1,8 +1,8 @@
 """How a user's code is called within a landscape: so that its loss is one function of the parameters, with true derivatives.
 
 Torch asks the innermost `TorchFunctionMode` of a thread about each of its functions. Ours answers for those whose result is
-no function of the parameters alone, or whose derivatives are not there: dropout, fused attention, embeddings that shorten
-their rows in place. It acts in its own thread only, so that threads do not disturb each other as torch's global switches would.
+no function of the parameters alone, or whose derivatives are not there or wrong: dropout, fused attention and weight norm,
+embeddings that shorten their rows in place. It acts in its own thread only, so that threads do not disturb each other as torch's global switches would.
 """
 
 from __future__ import annotations
@@ -120,6 +120,15 @@ def _lookup(mode: Plainly, func: Callable[..., Any], args: tuple[Any, ...], kwar
     return func(*args[:3], **kwargs)
 
 
+def _weight_norm(mode: Plainly, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """g v / |v|: torch's kernel differentiates twice as if |v| were constant (torch 2.13), and cannot be batched."""
+    return _normalized(*args, **kwargs)
+
+
+def _normalized(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    return v * (g / torch.norm_except_dim(v, 2, dim))
+
+
 _MULTI_HEAD = inspect.signature(functional.multi_head_attention_forward)
 _HANDLERS: dict[Callable[..., Any], Handler] = {
     **dict.fromkeys(
@@ -134,6 +143,7 @@ _HANDLERS: dict[Callable[..., Any], Handler] = {
     **dict.fromkeys((torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), _recurrent),
     **dict.fromkeys((functional.embedding, functional.embedding_bag), _embedding),
     torch.embedding: _lookup,
+    torch._weight_norm: _weight_norm,
     functional.scaled_dot_product_attention: _attention,
     functional.multi_head_attention_forward: _multi_head,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,10 @@ from landscapes.copies import copied
 from landscapes.landscape import Layout
 from landscapes.objective import Objective, line
 from landscapes.reduction import Kind, Reduction, kind, said
+from landscapes.selfcheck import Finding, Way
 
 _BLOCK = 512  # samples evaluated at once, so that activations stay in the cache
+KEPT_BYTES = 2 << 30  # of the graph that products by double backward go through; beyond, each block's is built anew
 _CACHE_BYTES = 2 << 20  # what the runs evaluated together may keep live on a CPU core
 _GPU_SHARE = 4  # on a GPU they may take a quarter of the free memory
 _TRIAL = 8  # samples on which a new landscape is tried out
@@ -56,12 +59,14 @@ class Model:
         )
         self._placed: dict[tuple[torch.dtype, torch.device, str], Any] = {}
         self.notes: list[str] = []
-        self.coupled = self.differences = False
+        self.coupled = False
+        self.curvature = Finding(Way.DOUBLE_BACKWARD)
         self.reduction: Reduction = "mean"
         self.together = True
         self._dtypes = {name: one.dtype for name, one in trainable.items()}
         self._narrow: torch.dtype | None = None  # the one precision in which the module computes
         self._width = 1.0  # numbers per sample of the widest layer
+        self._graph = 0.0  # numbers per sample in the graph of a gradient
         self._examine()
 
     # ---------------------------------------------------------------- evaluating
@@ -123,10 +128,9 @@ class Model:
             return max(1, torch.cuda.mem_get_info(params.device)[0] // _GPU_SHARE // item)
         return max(1, _CACHE_BYTES // item)
 
-    @property
-    def graph_numbers(self) -> int:
-        """About how many numbers the graph of one run's gradient keeps, for all data."""
-        return int(6 * sum(batch.samples or 1 for batch in self._batches) * self._width)
+    def graph_bytes(self, like: Tensor) -> float:
+        """About how much memory the graph of one run's gradient takes, for all data."""
+        return sum(batch.samples or 1 for batch in self._batches) * self._graph * like.element_size()
 
     # ---------------------------------------------------------------- data
 
@@ -154,16 +158,17 @@ class Model:
 
     def blocks(self, like: Tensor) -> list[tuple[float, Batch]]:
         """All data, cut into what fits the cache where their losses add up, each with its factor in the loss of all."""
-        return self._cut(self.training(like))
+        return self._cut(self.training(like), like)
 
     def test_blocks(self, like: Tensor) -> list[tuple[float, Batch]]:
         """The same of the data held out; empty where there are none."""
-        return self._cut(self.testing(like) or [])
+        return self._cut(self.testing(like) or [], like)
 
-    def _cut(self, batches: list[Batch]) -> list[tuple[float, Batch]]:
+    def _cut(self, batches: list[Batch], like: Tensor) -> list[tuple[float, Batch]]:
         samples = batches[0].samples if len(batches) == 1 else None
-        if samples is not None and not (self.coupled or next(leaves(batches[0])).is_cuda):
-            count = max(1, round(samples / _BLOCK))
+        if samples is not None and not (self.coupled or like.is_cuda):
+            graph = samples * self._graph * like.element_size()
+            count = min(samples, max(1, round(samples / _BLOCK), math.ceil(graph / KEPT_BYTES)))
             cuts = [index * samples // count for index in range(count + 1)]
             batches = [batches[0].taken(slice(*ends)) for ends in pairwise(cuts)]
         return list(zip(self._shares(batches), batches, strict=True))
@@ -318,7 +323,12 @@ class Model:
 
     def _follows(self, piece: Batch) -> bool:
         with torch.enable_grad():
-            return self.loss(self.initial.clone().requires_grad_(True), piece).requires_grad
+            follows = self.loss(self.initial.clone().requires_grad_(True), piece).requires_grad
+        try:
+            derivatives.value_and_grad(lambda at: self.loss(at, piece), self.initial)
+        except Exception as failure:  # whatever a backward pass raises
+            raise ValueError(f"The gradient of the loss cannot be computed: {line(failure)}") from failure
+        return follows
 
     def _compute(self, as_it_stands: bool, narrow: torch.dtype | None = None) -> None:
         """From now on each tensor is in the precision in which it was given, or all are in one."""
@@ -343,14 +353,14 @@ class Model:
             return piece.mapped(partial(self._place, self.initial))
         self._compute(stands)
         self._say(
-            f"The module computes in the precisions of its own tensors only, down to {self._precision}, whatever is asked for: "
+            f"The module computes in the precisions of its own tensors only, down to {self.precision}, whatever is asked for: "
             "all numbers are that rough",
             failures[0],
         )
         return piece
 
     @property
-    def _precision(self) -> torch.dtype | None:
+    def precision(self) -> torch.dtype | None:
         """The roughest precision in which the module insists to compute; None where it computes in any."""
         if not self.objective.as_it_stands:
             return self._narrow
@@ -382,8 +392,8 @@ class Model:
 
     def _examine_samples(self) -> None:
         """How the loss of a batch is made of its samples' losses, and what follows for evaluating all of them."""
-        precision = self._precision or torch.float64
-        start = self.initial if self._precision else self.initial.double()
+        precision = self.precision or torch.float64
+        start = self.initial if self.precision else self.initial.double()
         noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(start)
         # Where a last layer starts at zero, all samples have the same loss: a second point has none so special.
         points = [start, start + _PERTURBATION * (start.square().mean().sqrt() + _PERTURBATION) * noise]
@@ -417,22 +427,20 @@ class Model:
             raise NoLoss(f"The loss cannot be evaluated on the test data: {line(failure)}") from failure
 
     def _examine_curvature(self, piece: Batch) -> None:
-        """Finds the way to second derivatives that is right, see `selfcheck`."""
-        point = self.initial if self._precision else self.initial.double()
+        point = self.initial if self.precision else self.initial.double()
         piece = piece.mapped(partial(self._place, point))
-        rough = self._precision is not None and torch.finfo(self._precision).eps > _ROUGH
-        doubts = []
-        # Torch's fused attention has no second derivative, its plain one has.
+        rough = self.precision is not None and torch.finfo(self.precision).eps > _ROUGH
+        findings = []
         for self.objective.math_attention in (False, True):
-            doubt = (selfcheck.missing if rough else selfcheck.doubt)(lambda at: self.loss(at, piece), point)
-            if doubt is None:
-                return
-            doubts.append(doubt)
-        self.objective.math_attention, self.differences = False, True
-        self._say(
-            "Hessian-vector products are central differences of gradients, because the module cannot be differentiated twice",
-            doubts[0],
-        )
+            findings.append(selfcheck.examine(lambda at: self.loss(at, piece), point, self.layout, rough))
+            if findings[-1].way is Way.DOUBLE_BACKWARD:
+                break
+        else:
+            self.objective.math_attention = False
+        self.curvature = findings[-1 if self.objective.math_attention else 0]
+        self._graph = max(0, self.curvature.graph - self.layout.dim) / (piece.samples or 1)
+        if self.curvature.note:
+            self.notes.append(self.curvature.note)
 
     def _say(self, sentence: str, failure: Exception | None = None) -> None:
         self.notes.append(f"{sentence}." if failure is None else f"{sentence}: {line(failure)}")

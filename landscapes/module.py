@@ -21,15 +21,13 @@ from landscapes.batches import Batch, Tree, collected
 from landscapes.derivatives import Operator
 from landscapes.landscape import Layout, Trait
 from landscapes.learner import SCORES, Learner, Score
-from landscapes.model import Model, NoLoss
+from landscapes.model import KEPT_BYTES, Model, NoLoss
 from landscapes.objective import LossFunction, Objective
 from landscapes.outputs import Outputs
 from landscapes.reduction import Reduction
+from landscapes.selfcheck import Way
 
 Work = tuple[Tensor, list[derivatives.Loss]]  # runs (runs, dim), and the terms whose sum is their loss
-_KEPT_NUMBERS = (
-    1 << 27
-)  # of graph that a Hessian operator may keep, a GiB in float64; beyond, each product builds it anew
 
 
 def from_module(
@@ -227,7 +225,7 @@ class ModuleLandscape(Learner):
         """The sum over blocks, each with its factor, of the operators that `maker` makes for each run."""
         runs = params.detach().reshape(-1, self.dim)
         makers = [[(share, partial(maker, run, block)) for share, block in blocks] for run in runs]
-        if len(runs) * self.model.graph_numbers <= _KEPT_NUMBERS:
+        if len(runs) * self.model.graph_bytes(params) <= KEPT_BYTES:
             makers = [[(share, partial(_same, make())) for share, make in row] for row in makers]
 
         def product(vectors: Tensor) -> Tensor:
@@ -267,12 +265,15 @@ class ModuleLandscape(Learner):
         return torch.cat(losses).reshape(params.shape[:-1]), torch.cat(grads).reshape(params.shape)
 
     def _hessian_operator(self, params: Tensor, batch: Tensor | None) -> Callable[[Tensor], Tensor]:
-        if self.model.differences:
-            return derivatives.hessian_by_differences(lambda point: self._value_and_grad(point, batch)[1], params)
+        way, reason, _ = self.model.curvature
+        if way is Way.NONE:
+            raise ValueError(reason)
+        if way is Way.DIFFERENCES:
+            return self._differences(params, batch)
         work = list(self._work(params, batch))
         runs = sum(len(rows) for rows, _ in work)
         makers = [[partial(derivatives.hessian_operator, term, rows) for term in terms] for rows, terms in work]
-        if runs * self.model.graph_numbers <= _KEPT_NUMBERS:
+        if runs * self.model.graph_bytes(params) <= KEPT_BYTES:
             makers = [[partial(_same, make()) for make in row] for row in makers]
 
         def product(vectors: Tensor) -> Tensor:
@@ -281,6 +282,12 @@ class ModuleLandscape(Learner):
             return torch.cat([vectors.new_empty(0, self.dim), *out]).reshape(vectors.shape)
 
         return product
+
+    def _differences(self, params: Tensor, batch: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """In float64 where that is to be had: in float32 no step is short enough for kinks and long enough for rounding."""
+        exact = params if self.model.precision or params.device.type == "mps" else params.double()
+        operator = derivatives.hessian_by_differences(lambda point: self._value_and_grad(point, batch)[1], exact)
+        return lambda vectors: operator(vectors.to(exact.dtype)).to(params.dtype)
 
     def _work(self, params: Tensor, batch: Tensor | None) -> Iterator[Work]:
         """Chunks of runs, each with the terms whose sum is its loss."""

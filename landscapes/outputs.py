@@ -19,6 +19,7 @@ from landscapes.batches import Batch, Tree
 from landscapes.derivatives import Operator
 from landscapes.model import Model
 from landscapes.objective import line
+from landscapes.selfcheck import Way
 
 _IGNORED = -100  # torch's own mark of targets that are left out
 _LEFT_OUT = -1  # no class that an output can have
@@ -79,7 +80,7 @@ class Outputs:
         return _reason(self._examine_jacobian)
 
     def _examine_jacobian(self) -> None:
-        if self._model.differences:
+        if self._model.curvature.way is not Way.DOUBLE_BACKWARD:
             raise Unclear(
                 "the module cannot be differentiated twice, as products with the Jacobian of its outputs need"
             )

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from landscapes import LANDSCAPES, from_module, sharpness, slice_2d
+from landscapes.selfcheck import Way
 from optimizers import OPTIMIZERS, run
 from tests.probing import every_probe
 
@@ -139,7 +140,7 @@ def test_a_graph_too_large_to_keep_gives_the_same_products(monkeypatch):
     land = made(plain())
     params, vectors = land.start(2), randn(2, land.dim).double()
     kept = land.hvp(params, vectors)
-    monkeypatch.setattr("landscapes.module._KEPT_NUMBERS", 0)
+    monkeypatch.setattr("landscapes.module.KEPT_BYTES", 0)
     torch.testing.assert_close(land.hvp(params, vectors), kept)
 
 
@@ -254,7 +255,7 @@ def test_attention_has_second_derivatives_in_a_mapping_as_data():
     ids = torch.randint(5, (6, 4), generator=torch.Generator().manual_seed(0))
     module = seeded(Attention)
     land = made(module, lambda outputs, _: outputs["loss"], {"input_ids": ids, "labels": LABELS[:6]})
-    assert not land.model.differences
+    assert land.model.curvature.way is Way.DOUBLE_BACKWARD
     params, vector = land.start()[0], randn(land.dim).double()
     step = 1e-5
     expected = (land.grad(params + step * vector) - land.grad(params - step * vector)) / (2 * step)
@@ -308,8 +309,10 @@ class Once(nn.Module):
 
 def test_what_cannot_be_differentiated_twice_gets_finite_differences_and_says_so():
     land = made(Once(twice=False), notes=2)
-    assert land.model.differences
-    assert any("central differences" in note and "cannot be differentiated twice" in note for note in land.notes)
+    assert land.model.curvature.way is Way.DIFFERENCES
+    assert any(
+        "central differences" in note and "double backward of the module is wrong" in note for note in land.notes
+    )
     exact = made(Once(twice=True))
     params, vectors = land.start(2), randn(2, land.dim).double()
     torch.testing.assert_close(land.hvp(params, vectors), exact.hvp(params, vectors), rtol=1e-6, atol=1e-7)
