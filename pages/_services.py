@@ -18,6 +18,7 @@ import torch
 from optimizers import Tuned, tune
 from ravine import Experiment, Result, Store, computing
 from ravine.cluster import Cluster, from_environment
+from ravine.crew import Crew
 from ravine.cut import Cut
 from ravine.cut import cut as look_along
 from ravine.experiment import DTYPES
@@ -45,8 +46,12 @@ def store() -> Store:
 
 @cache
 def jobs() -> Jobs:
-    cluster, _ = scheduler()
-    return Jobs(store(), workers=os.cpu_count() or 1, per_visitor=3, executor=cluster)
+    return Jobs(store(), workers=os.cpu_count() or 1, per_visitor=3, crew=crew())
+
+
+def crew() -> Crew | None:
+    """Who computes jobs: processes that can be killed, and that leave this one to drawing pages."""
+    return Crew(store())
 
 
 @cache
@@ -135,9 +140,9 @@ def warm_up() -> None:
     """Import and run everything once: the first visitor waits for nothing."""
     from ravine import figures, picture
 
+    jobs()  # its processes start while this one goes on
     register_from_environment()
     torch.set_num_threads(1)  # small operations: more threads only get into each other's way
     first = result(Experiment.default())
     picture.descend_view(first, "")
     figures.draw(first).to_json()
-    jobs()

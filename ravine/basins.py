@@ -9,8 +9,8 @@ from torch import Tensor
 
 from landscapes import Surface
 from optimizers import Stepper, run
-from ravine.engine import one_thread
 from ravine.experiment import DTYPES, Experiment
+from ravine.threads import one_thread
 
 SIDE = 10  # starts per axis
 NAMED = 6  # places that get a color of their own; further ones are one group

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from landscapes import Landscape, top_eigenpairs
-from ravine.engine import one_thread
 from ravine.result import Result
+from ravine.threads import one_thread
 
 POINTS = 61
 WINDOW = 12  # kept iterates to each side of the step

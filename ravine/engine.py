@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +23,7 @@ from ravine.overlay import Run
 from ravine.result import Result
 from ravine.stability import probes_of
 from ravine.store import Store
+from ravine.threads import one_thread
 
 _REPORT_SECONDS = 0.3  # between two partial results
 _REPORT_STEPS = 1  # and so many steps at least: time alone decides, since ten steps of a costly rule take minutes
@@ -77,17 +77,6 @@ def _steps(
         case "stepsize":
             return _study(experiment, store)
     return _paths(experiment) if isinstance(experiment.landscape, Surface) else _training(experiment, store, executor)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread inside torch's operations: sums in another order give other bits, and small problems run no slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _paths(experiment: Experiment) -> Iterator[Result]:

@@ -10,21 +10,26 @@ import dataclasses
 import hashlib
 import importlib.util
 import os
+import random
 import re
 import sys
 import traceback
 import types
 import uuid
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from landscapes import LANDSCAPES, Landscape
 from landscapes.learner import Learner
+from ravine.threads import one_thread
 
 ENVIRONMENT = "RAVINE_LANDSCAPES"  # file.py:factory, one a line: how the command line tells the app
 PREFIX = "own:"
@@ -34,6 +39,21 @@ _HERE = Path(__file__).resolve().parents[1]
 _PYTHON = Path(os.__file__).resolve().parent
 _INSTALLED = {"site-packages", "dist-packages"}
 _loaded: dict[str, list[str]] = {}
+_seen: dict[str, Evidence] = {}  # of each landscape here, by its name
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the numbers of a user's landscape come from."""
+
+    numbers: str  # a digest of loss and gradient at two starts and of the samples held out; empty where there are none
+    files: Mapping[str, str]  # path of each file of the user's that was loaded by then -> a digest of what it holds
+
+    @cached_property
+    def identity(self) -> str:
+        """Equal identities, equal numbers. Where no numbers could be had, it is good for this process only."""
+        text = repr((sys.version, self.numbers or uuid.uuid4().hex, sorted(self.files.items())))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def made(specification: str) -> Any:
@@ -55,11 +75,12 @@ def made(specification: str) -> Any:
     sys.modules[known] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.resolve().parent))  # as for a script: it may import its neighbours
     try:
-        found.loader.exec_module(module)
-        if not hasattr(module, name):  # Python's own sentence names the module, which is nobody's name for the file
-            raise AttributeError(f"the file has no attribute {name!r}")
-        given = getattr(module, name)
-        return given if isinstance(given, (Landscape, Mapping)) or _is_kind(given) else given()
+        with _seeded():
+            found.loader.exec_module(module)
+            if not hasattr(module, name):  # Python's own sentence names the module, which is nobody's name for the file
+                raise AttributeError(f"the file has no attribute {name!r}")
+            given = getattr(module, name)
+            return given if isinstance(given, (Landscape, Mapping)) or _is_kind(given) else given()
     except Exception as failure:  # whatever the user's code raises
         raise ValueError(f"{specification} could not be loaded: {told(failure)}") from failure
     finally:
@@ -85,6 +106,21 @@ def where(failure: BaseException) -> str:
         if frames:
             return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}"
     return ""
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """What a file draws without a seed of its own is the same each time and in each process that loads it."""
+    before, others = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        try:
+            yield
+        finally:
+            random.setstate(before)
+            np.random.set_state(others)
 
 
 def load(specification: str) -> dict[str, Landscape | type[Landscape]]:
@@ -118,6 +154,26 @@ def register_from_environment() -> list[str]:
     return register(filter(None, os.environ.get(ENVIRONMENT, "").splitlines()))
 
 
+def evidence(names: Iterable[str]) -> dict[str, Evidence]:
+    """What the numbers of those landscapes come from that are the user's own."""
+    return {name: _seen[name] for name in names if name in _seen}
+
+
+def agree(told: Mapping[str, Evidence]) -> None:
+    """Take the landscapes loaded here for those of another process, after its evidence. Raises ValueError where they differ."""
+    for name, theirs in told.items():
+        ours = _seen.get(name)
+        if ours is None or any(theirs.files.get(place) != digest for place, digest in ours.files.items()):
+            raise ValueError(f"The file of {name} has changed since the app was started: start the app again.")
+        if ours.numbers != theirs.numbers:
+            raise ValueError(
+                f"{name} has other numbers each time its file is loaded: give what it draws at random a seed, and let what "
+                "it reads stay the same while the app runs."
+            )
+        LANDSCAPES[name].identity = theirs.identity
+        _seen[name] = theirs
+
+
 def elsewhere(name: str) -> str:
     """What to say about a link to somebody's own landscape that is not there; empty for any other name."""
     if not name.startswith(PREFIX) or name in LANDSCAPES:
@@ -132,39 +188,40 @@ def _is_kind(given: Any) -> bool:
     return isinstance(given, type) and issubclass(given, Landscape)
 
 
-def _identity(given: Landscape | type[Landscape]) -> str:
-    """A digest of what the numbers of a user's landscape come from: results are good for as long as it stays the same.
+def _evidence(given: Landscape | type[Landscape]) -> Evidence:
+    """What the numbers of a user's landscape come from: results are good for as long as it stays the same.
 
     That is the code, every loaded file that came neither with Python nor from an installed package; and, for what code may
-    read elsewhere, the samples held out, and loss and gradient at two starting points, to the last bit. Where those cannot
-    be computed, or are drawn at random, results are good for this process only.
+    read elsewhere, the samples held out, and loss and gradient at two starting points, to the last bit.
     """
-    digest = hashlib.sha256(sys.version.encode())
+    files = {}
+    for path in _own_files():
+        with suppress(OSError):  # a module made without a file
+            files[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         landscape = given() if isinstance(given, type) else given
-        start = landscape.start(2)
-        seen = [start, *landscape.value_and_grad(start)]
-        if isinstance(landscape, Learner) and not landscape.lacks("test samples"):
-            seen.append(landscape.score("test_loss", start))
+        with one_thread():
+            start = landscape.start(2)
+            seen = [start, *landscape.value_and_grad(start)]
+            if isinstance(landscape, Learner) and not landscape.lacks("test samples"):
+                seen.append(landscape.score("test_loss", start))
     except Exception:  # whatever the user's code raises: it will say so where it is run
-        return uuid.uuid4().hex
+        return Evidence("", files)
+    digest = hashlib.sha256()
     for tensor in seen:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + _bytes(tensor))
-    for name, path in sorted(_own_files().items()):
-        with suppress(OSError):  # a module made without a file
-            digest.update(f"{name} ".encode() + path.read_bytes())
-    return digest.hexdigest()[:32]
+    return Evidence(digest.hexdigest(), files)
 
 
 def _bytes(tensor: Tensor) -> bytes:
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
-def _own_files() -> dict[str, Path]:
-    """The files of loaded modules that are the user's, by the modules' names."""
+def _own_files() -> list[Path]:
+    """The files of loaded modules that are the user's, but for the program that runs."""
     modules = {name: getattr(one, "__file__", None) for name, one in list(sys.modules.items())}
     paths = {name: Path(place) for name, place in modules.items() if place and name.partition(".")[0] not in _OURS}
-    return {name: path for name, path in paths.items() if path.is_absolute() and _is_own(path)}
+    return sorted(path for name, path in paths.items() if name != "__main__" and path.is_absolute() and _is_own(path))
 
 
 def _is_own(path: Path) -> bool:
@@ -177,10 +234,11 @@ def _is_own(path: Path) -> bool:
 def _adopted(name: str, given: Landscape | type[Landscape]) -> type[Landscape]:
     """A kind of landscape in the registry whose defaults are the values of the one given."""
     kind = given if isinstance(given, type) else type(given)
+    _seen[PREFIX + name] = _evidence(given)
     namespace: dict[str, Any] = {
         "name": PREFIX + name,
         "label": f"{name} (your own)",
-        "identity": _identity(given),
+        "identity": _seen[PREFIX + name].identity,
         "__module__": __name__,
         "__doc__": kind.__doc__,
         "__annotations__": {},

@@ -11,9 +11,9 @@ from landscapes import top_eigenpairs
 from landscapes.learner import Learner
 from landscapes.spectrum import spectral_density
 from ravine.cut import looked_at
-from ravine.engine import one_thread
 from ravine.result import Result
 from ravine.stability import until_the_end
+from ravine.threads import one_thread
 
 _TOLERANCE = 1e-2  # residual of the top eigenvalues, over the largest
 _LEAST, _MOST = 8, 20  # top eigenvalues

@@ -38,7 +38,7 @@ class Store:
     """A bounded memory of results over a bounded folder of files. Safe to use from several threads."""
 
     def __init__(self, folder: Path | None = None, memory_bytes: int = _MEMORY_BYTES, disk_bytes: int = _DISK_BYTES):
-        self._folder = folder or Path(
+        self.folder = folder or Path(
             os.environ.get("RAVINE_CACHE") or platformdirs.user_cache_dir("ravine", appauthor=False)
         )
         self._memory: OrderedDict[str, Result] = OrderedDict()
@@ -68,7 +68,7 @@ class Store:
 
     def shelf(self, experiment: Experiment) -> Pieces:
         """Where the finished pieces of an experiment are kept until the whole is."""
-        return Pieces(self._folder / "pieces" / self._path(experiment).stem, self._make_room)
+        return Pieces(self.folder / "pieces" / self._path(experiment).stem, self._make_room)
 
     def _remember(self, result: Result) -> None:
         with self._lock:
@@ -79,11 +79,11 @@ class Store:
 
     def _path(self, experiment: Experiment) -> Path:
         text = f"{VERSION} {torch.__version__} {experiment.key}"
-        return self._folder / "results" / f"{hashlib.sha256(text.encode()).hexdigest()}.npz"
+        return self.folder / "results" / f"{hashlib.sha256(text.encode()).hexdigest()}.npz"
 
     def _make_room(self) -> None:
         """Remove the files read or written longest ago until the folder fits its bound."""
-        found = [*(self._folder / "results").glob("*.npz"), *(self._folder / "pieces").rglob("*.npz")]
+        found = [*(self.folder / "results").glob("*.npz"), *(self.folder / "pieces").rglob("*.npz")]
         sizes = []
         for path in found:
             with suppress(FileNotFoundError):  # pieces go as soon as the whole is there

@@ -16,10 +16,10 @@ from landscapes import Landscape, Surface
 from optimizers import Evaluation, Oracle, Stepper, iterate, planned
 from optimizers.stepper import State
 from ravine.around import AROUND
-from ravine.engine import one_thread
 from ravine.experiment import DTYPES, Experiment
 from ravine.result import Result
 from ravine.stability import until_the_end
+from ravine.threads import one_thread
 
 WIDTHS = {"gradient": 2, "step": 2, "response": 3, "curvature": 3, "stability": 1}  # numbers a step
 GRID = 61  # points per axis of the largest curvature

@@ -28,6 +28,7 @@ def _packages_looked_at_once():
 def fresh_services(tmp_path, monkeypatch):
     """Every test has a store and a queue of its own."""
     monkeypatch.setenv("RAVINE_CACHE", str(tmp_path))
+    monkeypatch.setattr(services, "crew", lambda: None)  # computations of milliseconds need no processes
     store, jobs = services.store, services.jobs
     store.cache_clear()
     jobs.cache_clear()

@@ -1,0 +1,255 @@
+"""Jobs in worker processes: the same bits, and whatever hangs, crashes or is given up gives everything back."""
+
+import contextlib
+import dataclasses
+import os
+import pickle
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from landscapes import LANDSCAPES, MLP
+from optimizers import OPTIMIZERS
+from ravine import Experiment, Store, compute, computing, own, worker
+from ravine.crew import Crew
+from ravine.jobs import CANCELLED, DONE, FAILED, RUNNING, Jobs
+from tests.ravine.examples import EXAMPLES, same
+
+PATIENCE = 120.0
+SOURCE = """
+import os, re, threading, time
+from dataclasses import dataclass
+from pathlib import Path
+from landscapes import Surface, setting
+
+def in_python():
+    while True:
+        pass
+
+def in_c():  # without ever giving the interpreter away
+    re.match("(a+)+$", "a" * 60 + "b")
+
+def for_a_lock():
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+def ends():
+    os._exit(3)
+
+def asks_for_too_much():
+    raise MemoryError
+
+def leaves():
+    raise SystemExit(1)
+
+def fails():
+    raise RuntimeError("the cat sat on it")
+
+def takes_long():
+    while not Path(__file__).with_name("go on").exists():
+        time.sleep(0.05)
+
+DOES = {one.__name__: one for one in (
+    in_python, in_c, for_a_lock, ends, asks_for_too_much, leaves, fails, takes_long
+)}
+
+@dataclass(frozen=True)
+class Trap(Surface):
+    name, label = "trap", "Trap"
+    reads, reference = "A bowl with a trap in it.", "folklore"
+    expression = "x^2 + y^2"
+    window = ((-2.0, 2.0), (-2.0, 2.0))
+    origin = (1.5, 1.0)
+    number: int = setting(0, 0, 1000, help="Tells one from another.")
+    does: str = setting("in_python", choices=tuple(DOES), help="What happens near the minimum.")
+
+    def value_and_grad(self, params, batch=None):
+        if float(params.abs().max()) < 0.5:
+            DOES[self.does]()
+        return super().value_and_grad(params, batch)
+
+def make():
+    print("what a user's file prints disturbs nobody")
+    return {"trap": Trap}
+"""
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory):
+    """One slot with a worker process of its own, and short of patience."""
+    folder = tmp_path_factory.mktemp("crew")
+    (folder / "traps.py").write_text(SOURCE)
+    before = dict(LANDSCAPES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(own.ENVIRONMENT, f"{folder / 'traps.py'}:make")
+        patch.setattr(own, "_loaded", {})
+        own.register_from_environment()
+        store = Store(folder / "cache")
+        crew = Crew(store, turn=0.2, obeys_within=0.5, warm=False)
+        one = Jobs(store, queue=20, per_visitor=9, turn=0.2, silence=1.5, crew=crew)
+        yield one
+        one.close(PATIENCE)
+    LANDSCAPES.clear()
+    LANDSCAPES.update(before)
+
+
+def trap(does, number=0):
+    return Experiment(
+        landscape=LANDSCAPES["own:trap"](does=does, number=number), optimizers=(OPTIMIZERS["gd"](lr=0.1),),
+        view="stepsize", steps=50, start=(1.5, 1.0),
+    )  # fmt: skip
+
+
+def training(seed=0, steps=60):
+    tiny = MLP(data="chebyshev", objective="squared", hidden=(4,), seed=seed)
+    return Experiment(landscape=tiny, optimizers=(OPTIMIZERS["gd"](lr=0.1),), view="edge", steps=steps)
+
+
+def until(condition):
+    for _ in range(int(PATIENCE / 0.02)):
+        if condition():
+            return
+        threading.Event().wait(0.02)
+    raise AssertionError("waited too long")
+
+
+def over(job):
+    until(lambda: not job.active)
+    return job
+
+
+def hung(jobs, job):
+    """Waits until a job has shown something and then gives no sign of life; its process."""
+    until(lambda: job.result is not None)
+    (slot,) = [one for one in jobs._slots if one.job is job]
+    until(lambda: slot.silent > 0)
+    return slot.place._process
+
+
+def living():
+    """Worker processes of this one, in as far as the system tells."""
+    found = 0
+    for one in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((one / "stat").read_text().rpartition(")")[2].split()[1])
+            found += parent == os.getpid() and b"serve()" in (one / "cmdline").read_bytes()
+    return found
+
+
+def test_a_worker_has_the_same_bits_and_this_process_remembers_them(jobs):
+    job = over(jobs.submit(training(), "ada"))
+    assert (job.state, job.error) == (DONE, "")
+    same(job.result, compute(training()))
+    assert jobs.store.get(training()) is job.result
+    again = over(jobs.submit(training(steps=61), "ada"))
+    assert again.result.done == again.result.total == 61
+
+
+@pytest.mark.parametrize("view", list(EXAMPLES))
+def test_each_partial_result_travels_bit_by_bit(view):
+    for result in computing(EXAMPLES[view]):
+        sent = pickle.loads(pickle.dumps(worker._sendable(result), protocol=5))
+        again = worker.received(result.experiment, sent)
+        same(again, result)
+        assert (again.done, again.total, again.phase) == (result.done, result.total, result.phase)
+        assert again.recalled == result.recalled
+
+
+KINDS = ("for_a_lock", "in_python", "in_c")
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(10, marks=pytest.mark.prove)])
+def test_hung_jobs_give_everything_back(jobs, count):
+    """One after the other, each given up by its visitor: the next is served, and nothing is left of any."""
+    over(jobs.submit(training(), "ada"))
+    threads, slots = threading.active_count(), len(jobs._slots)
+    for number in range(count):
+        job = jobs.submit(trap(KINDS[number % 3], number), "eve")
+        process = hung(jobs, job)
+        assert process.poll() is None
+        jobs.cancel(job.experiment, "eve")
+        assert job.state == CANCELLED
+        until(lambda process=process: process.poll() == -signal.SIGKILL)
+        assert job.result.done < job.result.total  # what was there stays
+    other = over(jobs.submit(training(seed=count), "bob"))
+    assert other.state == DONE
+    assert (threading.active_count(), len(jobs._slots)) == (threads, slots)
+    assert living() <= slots + 1  # one at hand
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("asks_for_too_much", "There was not enough memory for it"),
+        ("leaves", "SystemExit: 1"),
+        ("fails", "RuntimeError: the cat sat on it (traps.py, line 30, in fails)"),
+    ],
+)
+def test_a_failure_is_a_sentence_and_its_worker_lives_on(jobs, does, says):
+    over(jobs.submit(training(), "ada"))
+    (slot,) = jobs._slots
+    before = slot.place
+    job = over(jobs.submit(trap(does), "ada"))
+    assert job.state == FAILED
+    assert job.error.startswith(says)
+    over(jobs.submit(training(seed=1), "ada"))
+    assert slot.place is before
+
+
+def test_a_process_that_ends_is_said_once_it_has_ended_twice(jobs):
+    job = over(jobs.submit(trap("ends"), "ada"))
+    assert job.state == FAILED
+    assert job.error == "The process that computed it has ended twice: it ended with status 3."
+
+
+def test_a_killed_worker_loses_nothing(jobs):
+    """Whoever kills it, even while it computes: another goes on from the shelf, with the same bits."""
+    long = training(seed=2, steps=300)
+    job = jobs.submit(long, "ada")
+    until(lambda: job.result is not None)
+    (slot,) = jobs._slots
+    os.kill(slot.place._process.pid, signal.SIGKILL)
+    over(job)
+    assert (job.state, job.error, job.losses) == (DONE, "", 1)
+    assert torch.equal(job.result.trajectory.loss, compute(long).trajectory.loss)
+
+
+def test_what_gives_no_sign_of_life_is_set_aside_and_the_second_such_stops_the_first(jobs):
+    first = jobs.submit(trap("in_python", 100), "eve")
+    hung(jobs, first)
+    over(jobs.submit(training(seed=3), "ada"))  # eve still waits, and ada is served
+    assert first.state == RUNNING
+    second = jobs.submit(trap("in_c", 101), "eve")
+    hung(jobs, second)
+    other = over(jobs.submit(training(seed=4), "bob"))
+    assert other.state == DONE
+    assert (first.state, second.state) == (FAILED, RUNNING)
+    assert first.error.startswith("It gave no sign of progress for ")
+    jobs.cancel(second.experiment, "eve")
+    until(lambda: len(jobs._slots) == 1)
+
+
+def test_a_long_step_goes_on_beside_the_others(jobs):
+    """It is not stopped for being long: once it is through, its result is there."""
+    job = jobs.submit(trap("takes_long"), "eve")
+    hung(jobs, job)
+    other = over(jobs.submit(training(seed=5), "ada"))
+    assert other.state == DONE
+    assert job.state == RUNNING
+    Path(os.environ[own.ENVIRONMENT]).with_name("go on").touch()
+    assert over(job).state == DONE
+    until(lambda: len(jobs._slots) == 1)
+
+
+def test_a_changed_file_is_not_taken_for_the_one_that_the_app_has(jobs, monkeypatch):
+    seen = own._seen["own:trap"]
+    monkeypatch.setitem(own._seen, "own:trap", dataclasses.replace(seen, files=dict.fromkeys(seen.files, "other")))
+    with pytest.raises(ValueError, match="has changed since the app was started: start the app again"):
+        own.agree({"own:trap": seen})
+    monkeypatch.setitem(own._seen, "own:trap", dataclasses.replace(seen, numbers="other"))
+    with pytest.raises(ValueError, match="has other numbers each time its file is loaded"):
+        own.agree({"own:trap": seen})
