@@ -13,9 +13,11 @@ import torch
 
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS
+from pages import _services as services
 from ravine import Experiment, Store, compute, computing, own, worker
 from ravine.crew import Crew
 from ravine.jobs import CANCELLED, DONE, FAILED, RUNNING, Jobs
+from tests.pages.visitor import settled, sound, visit_link
 from tests.ravine.examples import EXAMPLES, same
 
 PATIENCE = 120.0
@@ -186,7 +188,7 @@ def test_hung_jobs_give_everything_back(jobs, count):
     [
         ("asks_for_too_much", "There was not enough memory for it"),
         ("leaves", "SystemExit: 1"),
-        ("fails", "RuntimeError: the cat sat on it (traps.py, line 30, in fails)"),
+        ("fails", "RuntimeError: the cat sat on it (traps.py, line 29, in fails)"),
     ],
 )
 def test_a_failure_is_a_sentence_and_its_worker_lives_on(jobs, does, says):
@@ -253,3 +255,20 @@ def test_a_changed_file_is_not_taken_for_the_one_that_the_app_has(jobs, monkeypa
     monkeypatch.setitem(own._seen, "own:trap", dataclasses.replace(seen, numbers="other"))
     with pytest.raises(ValueError, match="has other numbers each time its file is loaded"):
         own.agree({"own:trap": seen})
+
+
+def test_cancel_on_a_page_frees_the_place_that_a_users_own_model_holds(jobs, monkeypatch):
+    monkeypatch.setattr(services, "jobs", lambda: jobs)
+    monkeypatch.setattr(services, "store", lambda: jobs.store)
+    own_model, rosenbrock = trap("in_c", 200), trap("fails")
+    rosenbrock = dataclasses.replace(rosenbrock, landscape=LANDSCAPES["rosenbrock"](), start=(-1.2, 1.0))
+    app = visit_link(own_model)
+    process = hung(jobs, app.session_state["stepsize job"])
+    app.run()
+    (button,) = [one for one in app.main.button if one.label == "Cancel"]
+    button.click().run()
+    sound(app)
+    assert [one.value for one in app.info if one.value.startswith("Cancelled.")]
+    other = visit_link(rosenbrock)
+    assert settled(other, "stepsize").state == DONE
+    assert process.poll() == -signal.SIGKILL
