@@ -7,6 +7,7 @@ const STYLE = `
 .rv-save{display:flex;gap:8px;font:400 14px/1.4 var(--st-font,sans-serif);color:var(--st-text-color)}
 .rv-save button{flex:1;font:inherit;color:inherit;background:var(--st-secondary-background-color);border:1px solid var(--st-border-color,#8888);border-radius:8px;height:40px;cursor:pointer}
 .rv-save :focus-visible{outline:3px solid var(--st-primary-color);outline-offset:2px}`;
+const HEAD = 33; // bytes of a PNG's signature and of the chunk that comes first
 const SCALE = 4; // pixels of a PNG for each one of the layout: 384 dots an inch
 
 const SECONDS = 5; // of a video
@@ -69,15 +70,38 @@ async function film({ figure, width, height, name }, button) {
   }
 }
 
+/** The address of an SVG with a text inside, as its metadata. */
+function inSvg(url, text) {
+  const escaped = text.replace(/&/g, '&amp;').replace(/</g, '&lt;');
+  const drawing = decodeURIComponent(url.slice(url.indexOf(',') + 1)).replace(/<svg[^>]*>/, (head) => `${head}<metadata>${escaped}</metadata>`);
+  return `data:image/svg+xml,${encodeURIComponent(drawing)}`;
+}
+
+/** The address of a PNG with a text inside, under the keyword Specification: ravine.provenance.in_png in the browser. */
+function inPng(url, text) {
+  const whole = Uint8Array.from(atob(url.slice(url.indexOf(',') + 1)), (one) => one.charCodeAt(0));
+  const body = new TextEncoder().encode(`iTXtSpecification\0\0\0\0\0${text}`);
+  let sum = ~0;
+  for (const byte of body) {
+    sum ^= byte;
+    for (let k = 0; k < 8; k++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
+  }
+  const chunk = new Uint8Array(body.length + 8), view = new DataView(chunk.buffer);
+  view.setUint32(0, body.length - 4);
+  chunk.set(body, 4);
+  view.setUint32(body.length + 4, ~sum);
+  return URL.createObjectURL(new Blob([whole.slice(0, HEAD), chunk, whole.slice(HEAD)], { type: 'image/png' }));
+}
+
 /** Draws the figure off the screen, and hands the file to the visitor. */
-async function save({ figure, width, height, name }, format, button) {
+async function save({ figure, width, height, name, specification }, format, button) {
   const label = button.textContent;
   button.disabled = true;
   try {
     const Plotly = await plotly(), { data, layout } = JSON.parse(figure);
     const url = await Plotly.toImage({ data, layout }, { format, width, height, scale: format === 'png' ? SCALE : 1 });
     const link = document.createElement('a');
-    link.href = url;
+    link.href = format === 'png' ? inPng(url, specification) : inSvg(url, specification);
     link.download = `${name}.${format}`;
     link.click();
   } catch (failure) {
@@ -88,7 +112,7 @@ async function save({ figure, width, height, name }, format, button) {
   }
 }
 
-/** @param {{data: {figure: string, width: number, height: number, name: string, grows: boolean}, parentElement: Element}} component */
+/** @param {{data: {figure: string, width: number, height: number, name: string, grows: boolean, specification: string}, parentElement: Element}} component */
 export default function picture({ data, parentElement }) {
   let root = parentElement.querySelector('.rv-save');
   if (!root) {

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import streamlit as st
 
 from pages import _components as components
+from pages._sharing import plain
 from ravine import Result, export, movie
+from ravine.files import KINDS
 from ravine.player import plays
+from ravine.provenance import told
+
+_VIDEO = {  # of what else moves, by whether curves grow
+    True: "Video, above, has every panel.",
+    False: "A video of paths records itself: press ● beside Play.",
+}
 
 
 def panel(result: Result) -> None:
     """Draws the panel. Files are made when they are asked for."""
     view = result.experiment.view
     key, name = f"{view} export", f"ravine-{view}"
-    st.caption("Every file holds the link, all its values and the versions that made the numbers.")
+    st.caption(
+        f"Every file but a video holds the link, its values, their fingerprint, and this: {plain(told(result.provenance))}"
+    )
     preset = st.selectbox(
         "Picture for", list(export.PRESETS), key=f"{key} preset", help="Width in print, and its type size."
     )
@@ -24,40 +35,29 @@ def panel(result: Result) -> None:
     curves = movie.moves(result.experiment) and not plays(result)  # a canvas records its own video
     components.picture(
         f"{key} picture",
-        {"figure": figure.to_json(), "width": width, "height": height, "name": name, "grows": curves},
+        {
+            "figure": figure.to_json(),
+            "width": width,
+            "height": height,
+            "name": name,
+            "grows": curves,
+            "specification": json.dumps(result.specification()),
+        },
     )
-    left, right = st.columns(2)
-    files = [
-        ("Web page", "html", "Opens without internet: play, zoom, rotate and hover."),
-        ("Arrays (.npz)", "npz", "For NumPy."),
-        (
-            "Arrays (.zip)",
-            "zip",
-            "One .npy for each, as `ravine run` writes them. Opens again when it is dropped on any page.",
-        ),
-        ("Tables (.csv)", "csv.zip", "One table for arrays of the same length."),
+    columns = st.columns(2)
+    offered = [
+        one for one, kind in KINDS.items() if kind.on_page and (not kind.moves or movie.moves(result.experiment))
     ]
-    for place, (label, ending, help) in enumerate(files):
-        (left, right)[place % 2].download_button(
-            label,
+    for place, ending in enumerate(offered):
+        kind = KINDS[ending]
+        columns[place % 2].download_button(
+            kind.label,
             partial(export.WRITERS[ending], result),
             f"{name}.{ending}",
             on_click="ignore",
             key=f"{key} {ending}",
             width="stretch",
-            help=help,
-        )
-    if movie.moves(result.experiment):
-        left.download_button(
-            "Animation (.gif)",
-            partial(movie.gif, result),
-            f"{name}.gif",
-            on_click="ignore",
-            key=f"{key} gif",
-            width="stretch",
-            help="Loss and sharpness as they grow; Video, above, has every panel."
-            if curves
-            else "The runs as they grow. A video of paths records itself: press ● beside Play.",
+            help=f"{kind.help} {_VIDEO[curves]}" if kind.moves else kind.help,
         )
     st.caption("Copy as Python:")
     st.code(export.script(result.experiment), language="python", wrap_lines=True)

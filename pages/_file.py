@@ -7,6 +7,7 @@ import streamlit as st
 from pages import _components as components
 from pages._sharing import plain
 from ravine import Experiment, Result, export
+from ravine.provenance import told
 
 _HELD, _NAME, _COUNT = "held result", "held name", "held count"
 
@@ -37,7 +38,8 @@ def held(experiment: Experiment) -> Result | None:
         return None
     said, button = st.columns([5, 1], gap="medium", vertical_alignment="center")
     said.info(
-        f"These numbers are from {plain(st.session_state[_NAME])}, not computed here.", icon=":material/folder_open:"
+        f"These numbers are from {plain(st.session_state[_NAME])}, not computed here. {plain(told(result.provenance))}",
+        icon=":material/folder_open:",
     )
     button.button(
         "Compute", key=f"{experiment.view} compute", on_click=_close, width="stretch", help="Computes them here."

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ravine import files
 from ravine.browser import required
 
-ENDINGS = (".zip", ".npz", ".csv", ".html", ".png")  # of the files that ravine.commands writes
 _EXAMPLES = """examples:
   ravine app                                        open the app in the browser
   ravine app --landscape model.py:make              with a landscape of your own in its menus
   ravine open run.ravine                            follow a training that ravine.watch logs
-  ravine run 'LINK' -o result.zip                   compute what a share link says; also .npz, .csv, .html, .png
+  ravine run 'LINK' -o result.zip                   compute what a share link says; also .npz, .csv, .html, .png ...
   ravine sweep 'LINK' --over lr=1e-3:1:64log -o map.html
   ravine sharpness model.py:make                    the largest curvature of your own loss, and what it allows
 Links hold & and ?, so put them in quotes. `ravine COMMAND --help` says more."""
@@ -86,7 +86,7 @@ def _add_computing(subparsers: Any) -> None:
         one.add_argument("link", help="a share link, whole, as the app shows it")
         one.add_argument(
             "-o", "--to", required=True, metavar="FILE",
-            help=f"where to write; the ending says what: {', '.join(ENDINGS)} (png needs a Chromium on this machine)",
+            help=f"where to write; the ending says what: {files.listed()} (png needs a Chromium on this machine)",
         )  # fmt: skip
         one.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="compute on the workers of a Dask cluster")
         one.set_defaults(does=_saved)
@@ -111,12 +111,13 @@ def _port(text: str) -> int:
 def _saved(chosen: argparse.Namespace) -> int:
     """A command that writes a file: where it goes is checked before anything is computed."""
     path = Path(chosen.to)
-    if path.suffix not in ENDINGS:
-        raise ValueError(f"--to {path} is not allowed: the file's name must end in {', '.join(ENDINGS)}.")
+    kind = files.ending(path.name)
+    if kind is None:
+        raise ValueError(f"--to {path} is not allowed: the file's name must end in {files.listed()}.")
     if not path.parent.is_dir():
         raise ValueError(f"--to {path} is not allowed: the folder must be there already.")
-    if path.suffix == ".png":
-        required("A .png")
+    if files.KINDS[kind].needs_browser:
+        required(f"A .{kind}")
     return _compute(chosen)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -17,9 +15,8 @@ from pathlib import Path
 import torch
 
 from landscapes import Landscape, top_eigenpairs
-from ravine import export
+from ravine import export, files, movie
 from ravine.axis import read_axis
-from ravine.browser import required
 from ravine.cluster import connect
 from ravine.engine import computing
 from ravine.experiment import VIEWS, Experiment
@@ -63,10 +60,14 @@ def _experiment(link: str) -> Experiment:
 
 
 def _computed(experiment: Experiment, chosen: argparse.Namespace) -> int:
+    path = Path(chosen.to)
+    kind = files.ending(path.name)
+    assert kind is not None  # ravine.cli has seen to it
+    if files.KINDS[kind].moves and not movie.moves(experiment):
+        raise ValueError(f"--to {path} is not allowed: {movie.STILL}")
     with _workers(chosen.scheduler) as executor:
         *_, result = _followed(computing(experiment, store=Store(), executor=executor))
-    path = Path(chosen.to)
-    path.write_bytes(WRITERS[path.suffix](result))
+    path.write_bytes(export.WRITERS[kind](result))
     print("\n".join(result.sentences()))
     return 0
 
@@ -130,27 +131,4 @@ def _placed(place: str) -> tuple[Landscape, torch.Tensor]:
     return landscape, point
 
 
-def _png(result: Result) -> bytes:
-    """A Chromium takes the picture of the page: no second renderer. Raises ValueError where there is none."""
-    browser = required("A .png")
-    with tempfile.TemporaryDirectory() as folder:
-        page, picture = Path(folder) / "page.html", Path(folder) / "picture.png"
-        page.write_text(export.html(result), "utf-8")
-        options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000")
-        size = ("--window-size=1200,700", "--force-device-scale-factor=2", f"--user-data-dir={folder}/profile")
-        ran = subprocess.run(
-            [browser, *options, *size, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=120
-        )
-        if not picture.is_file():
-            raise ValueError(f"{browser} took no picture (status {ran.returncode}): write .html instead.")
-        return picture.read_bytes()
-
-
-WRITERS: dict[str, Callable[[Result], bytes]] = {
-    ".zip": Result.packed,
-    ".npz": export.npz,
-    ".csv": lambda result: export.table(result).encode(),
-    ".html": lambda result: export.html(result).encode(),
-    ".png": _png,
-}
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"run": _run, "sweep": _sweep, "sharpness": _sharpness}

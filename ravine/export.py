@@ -1,6 +1,6 @@
 """Results -> files: tables, arrays, a page that opens without internet, an animation, and a script that makes them again.
 
-Every file holds the full specification: the link, its values, and the versions that made the numbers.
+Every file holds the full specification: the link, its values, what made the numbers, and their fingerprint.
 """
 
 from __future__ import annotations
@@ -8,23 +8,29 @@ from __future__ import annotations
 import io
 import json
 import math
+import subprocess
+import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from landscapes.setting import Declared
 from optimizers import Stepper, layers
+from ravine import movie, tables
+from ravine.browser import required
 from ravine.experiment import Experiment
 from ravine.figures.ranges import SHOWN_BY
 from ravine.player import player, plays
+from ravine.provenance import Provenance, in_png, told
+from ravine.provenance import read as read_provenance
 from ravine.result import Arrays, Result
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-COLUMNS = 400  # of a table at most: wider arrays are left to .npz, which the specification says
 UPLOAD = 64 << 20  # bytes of a results file, packed and unpacked
 _NAME = "specification.json"
 # No button that hands the figure to another machine.
@@ -45,54 +51,6 @@ def npz(result: Result) -> bytes:
     text = np.array(json.dumps(result.specification()))
     np.savez_compressed(buffer, **result.arrays(), specification=text)  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def csv(result: Result) -> bytes:
-    """A zip of tables. Arrays with as many rows share one, named after the first of them; the specification lies beside."""
-    tables: dict[int, dict[str, np.ndarray[Any, Any]]] = {}
-    left_out = []
-    for name, array in result.arrays().items():
-        array = array.astype(int) if array.dtype == bool else array
-        flat = array.reshape(array.shape[0], -1) if array.ndim else array.reshape(1, 1)
-        if flat.shape[1] > COLUMNS:
-            left_out.append(name)
-            continue
-        places = np.ndindex(*array.shape[1:])
-        columns = {name + "".join(f"[{one}]" for one in place): flat[:, k] for k, place in enumerate(places)}
-        tables.setdefault(len(flat), {}).update(columns)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(_NAME, json.dumps(result.specification() | {"only_in_npz": left_out}, indent=2))
-        for columns in tables.values():
-            rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-            lines = [",".join(f'"{name}"' for name in columns), *(",".join(map(repr, row)) for row in rows)]
-            name = next(iter(columns)).partition("[")[0]
-            archive.writestr(f"{name}.csv", "\n".join(lines) + "\n")
-    return buffer.getvalue()
-
-
-def table(result: Result) -> str:
-    """One table of comma-separated values: a row for each run of a sweep, or for each recorded step or look."""
-    if result.table is not None:
-        swept = result.table
-        grid = np.meshgrid(*(values.numpy() for values in swept.over.values()), indexing="ij")
-        columns = {name: values.ravel() for name, values in zip(swept.over, grid, strict=True)}
-        outcomes = ("final_loss", "best_loss", "diverged_at", "sharpness")
-        found = {name: getattr(swept, name) for name in outcomes}
-        columns |= {name: values.numpy().ravel() for name, values in found.items() if values is not None}
-    elif result.study is not None:
-        along = result.study.along
-        columns = {"step": result.study.step.numpy()} | {name: values.numpy() for name, values in along.items()}
-    else:
-        arrays = result.arrays()
-        columns = {"step": arrays["step"]}
-        for name, array in arrays.items():
-            if name != "step" and array.ndim and array.size and len(array) == len(arrays["step"]):
-                flat = array.reshape(len(array), -1)
-                names = [name] if flat.shape[1] == 1 else [f"{name}[{place}]" for place in range(flat.shape[1])]
-                columns |= dict(zip(names, flat.T, strict=True)) if len(names) <= COLUMNS else {}
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return "\n".join([",".join(columns), *(",".join(map(repr, row)) for row in rows)]) + "\n"
 
 
 def html(result: Result, title: str = "") -> str:
@@ -133,8 +91,9 @@ def paper(figure: Figure, width: int, height: int, points: int) -> Figure:
     return figure.update_xaxes(axes).update_yaxes(axes)
 
 
-def script(experiment: Experiment) -> str:
-    """A short Python script on the public API that computes the same numbers and opens the same picture."""
+def script(experiment: Experiment, made: Provenance | None = None) -> str:
+    """A short Python script on the public API that computes the experiment again and opens its picture; it says what `made`
+    the numbers that it was saved with."""
     used = {"LANDSCAPES": "landscapes", "OPTIMIZERS": "optimizers"}
     rules = [_stepper(one, used) for one in experiment.optimizers]
     own = {name: value for name, value in experiment.values().items() if value != _default(experiment, name)}
@@ -154,6 +113,7 @@ def script(experiment: Experiment) -> str:
     return "\n".join(
         [
             f'"""Makes again: {experiment.to_url()}"""\n',
+            *([] if made is None else [f"# {told(made)}\n"]),
             *partial,
             "import ravine",
             *imports,
@@ -235,7 +195,8 @@ def reopened(data: bytes) -> Result:
                 if one.filename.endswith(".npy")
             }
             held = str(arrays.pop("specification")) if "specification" in arrays else archive.read(_NAME).decode()
-        link = json.loads(held)["link"]
+        specification = json.loads(held)
+        link = specification["link"]
     except _TooLarge:
         raise
     except Exception:  # a damaged archive raises whatever its compression, its arrays and their headers come to
@@ -245,13 +206,13 @@ def reopened(data: bytes) -> Result:
     experiment, refusals = Experiment.from_url(link)
     if refusals:
         raise ValueError(f"The file is about an experiment that this app does not know. {refusals[0]}")
-    return _checked(experiment, arrays, refusal)
+    return _checked(experiment, arrays, read_provenance(specification.get("provenance")), refusal)
 
 
-def _checked(experiment: Experiment, arrays: Arrays, refusal: str) -> Result:
+def _checked(experiment: Experiment, arrays: Arrays, made: Provenance, refusal: str) -> Result:
     """A result of arrays that fit each other and can be drawn."""
     try:
-        result = Result.from_arrays(experiment, arrays)
+        result = Result.from_arrays(experiment, arrays, made)
         result.figure()
         result.sentences()
     except Exception:  # arrays that do not fit each other fail wherever they meet
@@ -259,12 +220,30 @@ def _checked(experiment: Experiment, arrays: Arrays, refusal: str) -> Result:
     return result
 
 
-Writer = Callable[[Result], bytes]
-# Ending of the file -> what is written into it.
-WRITERS: Mapping[str, Writer] = {
-    "zip": Result.packed,
-    "npz": npz,
-    "csv.zip": csv,
+def _png(result: Result) -> bytes:
+    """A Chromium takes the picture of the page: no second renderer. Raises ValueError where there is none."""
+    browser = required("A .png")
+    with tempfile.TemporaryDirectory() as folder:
+        page, picture = Path(folder) / "page.html", Path(folder) / "picture.png"
+        page.write_text(html(result), "utf-8")
+        options = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=5000")
+        size = ("--window-size=1200,700", "--force-device-scale-factor=2", f"--user-data-dir={folder}/profile")
+        ran = subprocess.run(
+            [browser, *options, *size, f"--screenshot={picture}", page.as_uri()], capture_output=True, timeout=120
+        )
+        if not picture.is_file():
+            raise ValueError(f"{browser} took no picture (status {ran.returncode}): write .html instead.")
+        return in_png(picture.read_bytes(), json.dumps(result.specification()))
+
+
+# Ending of the file, as in ravine.files.KINDS -> what is written into it.
+WRITERS: Mapping[str, Callable[[Result], bytes]] = {
     "html": lambda result: html(result).encode(),
-    "py": lambda result: script(result.experiment).encode(),
+    "npz": npz,
+    "zip": Result.packed,
+    "csv.zip": tables.packed,
+    "csv": lambda result: tables.table(result).encode(),
+    "py": lambda result: script(result.experiment, result.provenance).encode(),
+    "png": _png,
+    "gif": movie.gif,
 }

@@ -47,6 +47,8 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     found = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
+        if array.dtype.kind == "U":  # as its bytes, which is how it used to be written
+            array = np.frombuffer("".join(array.ravel().tolist()).encode(), np.uint8)
         if array.dtype.kind == "f":
             array = np.where(np.isnan(array), np.array(math.nan, array.dtype), array)
         array = array.astype(array.dtype.newbyteorder("<"))

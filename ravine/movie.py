@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -19,6 +20,7 @@ FRAMES = 60
 SIZE = (640, 480)  # of the map in pixels; a strip below says the step and the losses
 STRIP = 30
 _SECONDS = 5.0
+STILL = "Only paths on a surface and training runs play as a GIF."
 
 
 def moves(experiment: Experiment) -> bool:
@@ -29,8 +31,9 @@ def moves(experiment: Experiment) -> bool:
 def gif(result: Result) -> bytes:
     """The runs growing from their start, in at most FRAMES pictures. Raises ValueError for other results."""
     if not moves(result.experiment):
-        raise ValueError("Only paths on a surface and training runs play as a GIF.")
-    return _packed(list(_paths(result) if result.experiment.view == "descend" else _curves(result)))
+        raise ValueError(STILL)
+    pictures = list(_paths(result) if result.experiment.view == "descend" else _curves(result))
+    return _packed(pictures, json.dumps(result.specification()))
 
 
 def _curves(result: Result) -> Iterator[Image.Image]:
@@ -76,12 +79,14 @@ def _paths(result: Result) -> Iterator[Image.Image]:
         yield picture
 
 
-def _packed(pictures: Sequence[Image.Image]) -> bytes:
-    """The pictures as a GIF that rests on the last one."""
+def _packed(pictures: Sequence[Image.Image], comment: str) -> bytes:
+    """The pictures as a GIF that rests on the last one, with a text inside."""
     frames = [one.convert("P", palette=Image.Palette.ADAPTIVE, colors=128) for one in pictures]
     buffer = io.BytesIO()
     durations = [round(1000 * _SECONDS / len(frames))] * (len(frames) - 1) + [1500]
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    frames[0].save(
+        buffer, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, comment=comment.encode()
+    )
     return buffer.getvalue()
 
 

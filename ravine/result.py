@@ -8,7 +8,6 @@ import math
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +25,13 @@ from ravine.connection import told
 from ravine.cuts import Caption
 from ravine.experiment import Experiment
 from ravine.fingerprint import Fingerprint, Numbers, Track, digest
+from ravine.provenance import Provenance, provenance
 from ravine.reading import note, persistence
 from ravine.verdict import verdict
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-VERSION = version("ravine")  # asked once: it is read from disk
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -55,6 +54,8 @@ class Result:
     phase: str = field(default="", compare=False)  # what was being worked on, for the progress bar
     table: Sweep | None = None
     study: Study | None = None
+    # What computed it, and when; empty where that is not on record.
+    provenance: Provenance = field(default_factory=provenance, compare=False)
 
     @property
     def complete(self) -> bool:
@@ -93,10 +94,8 @@ class Result:
         for index, one in enumerate(self.lines.values(), start=1):
             arrays |= {f"line{index}.{name}": tensor for name, tensor in vars(one).items() if tensor is not None}
         written = (("captions", [asdict(one) for one in self.captions]), ("lines", list(self.lines)))
-        for name, what in written:
-            if what:
-                arrays[name] = torch.tensor(list(json.dumps(what).encode()), dtype=torch.uint8)
-        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
+        texts = {name: np.array(json.dumps(what)) for name, what in written if what}
+        return {name: tensor.cpu().numpy() for name, tensor in arrays.items()} | texts
 
     @cached_property
     def digest(self) -> str:
@@ -144,13 +143,14 @@ class Result:
         return cls(experiment, trajectory, study=study, **progress)
 
     @classmethod
-    def from_arrays(cls, experiment: Experiment, arrays: Arrays) -> Result:
-        """The inverse of `arrays`. Raises KeyError if one is missing."""
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    def from_arrays(cls, experiment: Experiment, arrays: Arrays, made: Provenance | None = None) -> Result:
+        """The inverse of `arrays`, of a result that was `made` so; by default now and here. Raises KeyError if one is missing."""
+        made = provenance() if made is None else made
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items() if array.dtype.kind != "U"}
         if "sweep.known" in tensors:
-            return cls(experiment, table=_table_of_tensors(tensors))
+            return cls(experiment, table=_table_of_tensors(tensors), provenance=made)
         if "study.step" in tensors:
-            return cls.of_study(experiment, Study.from_tensors(tensors))
+            return cls.of_study(experiment, Study.from_tensors(tensors), provenance=made)
         count = len(experiment.runs) if experiment.view == "edge" else 1
         others = tuple(_path(tensors, f"run{number}.") for number in range(2, count + 1))
         flow = _path(tensors, "flow.") if experiment.view == "edge" and experiment.flow else None
@@ -158,8 +158,8 @@ class Result:
         while f"{(name := _plane_name(len(planes) + 1))}.loss" in tensors:
             kept = {one.name: tensors[f"{name}.{one.name}"] for one in fields(Plane) if one.compare}
             planes.append(Plane(**{key: one if one.ndim else one.item() for key, one in kept.items()}))  # type: ignore[arg-type]
-        captions = json.loads(bytes(tensors["captions"].tolist())) if planes else []
-        names = json.loads(bytes(tensors["lines"].tolist())) if "lines" in tensors else []
+        captions = json.loads(_text(arrays["captions"])) if planes else []
+        names = json.loads(_text(arrays["lines"])) if "lines" in arrays else []
         return cls(
             experiment,
             _path(tensors),
@@ -172,6 +172,7 @@ class Result:
                 for one in captions
             ),
             {name: _line(tensors, f"line{index}.") for index, name in enumerate(names, start=1)},
+            provenance=made,
         )
 
     @property
@@ -185,12 +186,13 @@ class Result:
         return () if self.plane is None else (self.plane, *self.beside)
 
     def specification(self) -> dict[str, Any]:
-        """The link, its values, and the versions that made the numbers: enough to make them again."""
+        """The link, its values, what made the numbers, and their fingerprint: enough to make them again, and to tell."""
         return {
             "link": self.experiment.to_url(),
             "values": self.experiment.to_query(),
             "complete": self.complete,
-            "versions": {"ravine": VERSION, "torch": torch.__version__, "numpy": np.__version__},
+            "provenance": self.provenance,
+            "fingerprint": self.fingerprint.write(),
         }
 
     def save(self, path: str | Path) -> None:
@@ -340,6 +342,11 @@ def _table_of_tensors(tensors: dict[str, torch.Tensor]) -> Sweep:
     return Sweep(
         {name.split(".", 2)[2]: tensors[name] for name in axes}, sharpness=tensors.get("sweep.sharpness"), **parts
     )
+
+
+def _text(array: NDArray[Any]) -> str:
+    """A text among the arrays; earlier versions wrote its bytes."""
+    return str(array) if array.dtype.kind == "U" else bytes(array.tolist()).decode()
 
 
 def _tensors(path: Trajectory, prefix: str = "") -> dict[str, Tensor]:

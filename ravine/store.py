@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -27,10 +28,13 @@ import torch
 
 from landscapes.pieces import Piece
 from ravine.experiment import Experiment
-from ravine.result import VERSION, Arrays, Result
+from ravine.provenance import VERSION
+from ravine.provenance import read as read_provenance
+from ravine.result import Arrays, Result
 
 _MEMORY_BYTES = 300 << 20
 _DISK_BYTES = 2 << 30
+_MADE = "provenance"  # beside the arrays of a result
 _ROOM_EVERY = 32  # pieces written between two looks at the size of the folder
 
 
@@ -52,7 +56,7 @@ class Store:
             if found is not None:
                 self._memory.move_to_end(experiment.key)
                 return found
-        result = _read(self._path(experiment), lambda arrays: Result.from_arrays(experiment, arrays))
+        result = _read(self._path(experiment), lambda arrays: _kept(experiment, arrays))
         if result is not None:
             self._remember(result)
         return result
@@ -63,7 +67,7 @@ class Store:
         if not keep:
             return
         with suppress(OSError):
-            _write(self._path(result.experiment), result.arrays())
+            _write(self._path(result.experiment), result.arrays() | {_MADE: np.array(json.dumps(result.provenance))})
             self._make_room()
 
     def shelf(self, experiment: Experiment) -> Pieces:
@@ -122,6 +126,11 @@ class Pieces:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.npz"
+
+
+def _kept(experiment: Experiment, arrays: Arrays) -> Result:
+    made = arrays.pop(_MADE, None)
+    return Result.from_arrays(experiment, arrays, {} if made is None else read_provenance(json.loads(str(made))))
 
 
 def _read(path: Path, meaning: Callable[[Arrays], Any]) -> Any:

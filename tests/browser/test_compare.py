@@ -40,7 +40,7 @@ def test_two_links_side_by_side_and_a_file_against_its_link(visit, tmp_path):
     assert refusals == []
     compute(experiment).save(tmp_path / "run.zip")
     page.locator("[data-testid=stFileUploaderDropzoneInput]").first.set_input_files(tmp_path / "run.zip")
-    page.get_by_text("agree to the last bit").wait_for()
+    page.get_by_text("They are the same to the bit").wait_for()
     assert page.get_by_text("Both sides say the same.").is_visible()
     (tmp_path / "bad.zip").write_bytes(b"PK no")
     page.locator("[data-testid=stFileUploaderDropzoneInput]").last.set_input_files(tmp_path / "bad.zip")

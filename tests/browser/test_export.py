@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from xml.etree import ElementTree
 
+import torch
 from PIL import Image
 
 from ravine import export
@@ -35,10 +37,15 @@ def test_pictures_and_a_page_that_plays_from_a_disk(visit, tmp_path):
         assert picture.format == "PNG"
         assert picture.size == (4 * width, 4 * height)
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 50  # a map, not an empty sheet
+        specification = json.loads(picture.text["Specification"])
+    assert specification["provenance"]["torch"] == torch.__version__
+    assert specification["link"].startswith("/?v=1&land=quadratic")
     drawing = ElementTree.parse(saved(screen, tmp_path, "SVG")).getroot()
     assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
     assert (drawing.get("width"), drawing.get("height")) == (str(width), str(height))
     assert "Gradient descent" in "".join(drawing.itertext())
+    assert json.loads(drawing[0].text) == specification
+    assert drawing[0].tag == "{http://www.w3.org/2000/svg}metadata"
     path = saved(screen, tmp_path, "Web page")
     page = screen.page.context.new_page()
     page.context.set_offline(True)

@@ -12,14 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit.web.cli
+from PIL import Image
 
 import ravine
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS, run
 from ravine import Experiment, browser, compute, own
-from ravine.cli import ENDINGS, main
+from ravine.cli import main
 from ravine.cluster import VARIABLE
-from ravine.commands import WRITERS
+from ravine.export import WRITERS
+from ravine.files import KINDS
 from ravine.log import ENVIRONMENT, written
 
 ROOT = Path(ravine.__file__).parents[1]
@@ -69,7 +71,7 @@ def test_a_link_that_cannot_be_used_as_it_is_computes_nothing(tmp_path, capsys):
 @pytest.mark.parametrize("name", ["run.pdf", "run", "zip"])
 def test_the_ending_says_what_is_written(name, tmp_path, capsys):
     assert main(["run", PATHS.to_url(), "--to", str(tmp_path / name)]) == 2
-    assert "must end in .zip, .npz, .csv, .html, .png." in capsys.readouterr().err
+    assert "must end in .html, .npz, .zip, .csv.zip, .csv, .py, .png, .gif." in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,17 +92,34 @@ def test_a_wrong_command_line_shows_how_it_goes(arguments, capsys):
     assert "usage: ravine" in capsys.readouterr().err
 
 
+def table(path):
+    """The lines of a table, without what is said before it."""
+    return [line for line in path.read_text().splitlines() if not line.startswith("# ")]
+
+
 def test_every_kind_of_file(tmp_path):
-    for ending in (".npz", ".csv", ".html", ".png"):
-        assert main(["run", PATHS.to_url(), "-o", str(tmp_path / f"run{ending}")]) == 0
+    for ending in KINDS:
+        assert main(["run", PATHS.to_url(), "-o", str(tmp_path / f"run.{ending}")]) == 0
     with np.load(tmp_path / "run.npz") as file:
         np.testing.assert_array_equal(file["loss"], compute(PATHS).trajectory.loss.numpy())
-    lines = (tmp_path / "run.csv").read_text().splitlines()
+    lines = table(tmp_path / "run.csv")
     assert lines[0].startswith("step,loss,grad_norm,")
     assert [float(one.split(",")[1]) for one in lines[1:]] == compute(PATHS).trajectory.loss[:, 0].tolist()
     page = (tmp_path / "run.html").read_text()
     assert 'id="picture"' in page
-    assert (tmp_path / "run.png").read_bytes()[:4] == b"\x89PNG"
+    with Image.open(tmp_path / "run.png") as picture:
+        assert json.loads(picture.text["Specification"])["link"] == PATHS.to_url()
+    with Image.open(tmp_path / "run.gif") as picture:
+        assert picture.n_frames > 1
+    with zipfile.ZipFile(tmp_path / "run.csv.zip") as archive:
+        assert "steps.csv" in archive.namelist()
+    assert "import ravine" in (tmp_path / "run.py").read_text()
+
+
+def test_what_does_not_move_is_said_before_computing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("ravine.commands.computing", None)
+    assert main(["sweep", PATHS.to_url(), "--over", "lr=1e-3:1:3", "-o", str(tmp_path / "a.gif")]) == 2
+    assert "Only paths on a surface and training runs play as a GIF" in capsys.readouterr().err
 
 
 def test_no_browser_no_picture(tmp_path, monkeypatch, capsys):
@@ -121,8 +140,8 @@ def test_a_sweep_of_a_link(tmp_path, capsys):
     link = "/?land=booth&opt1=heavy_ball&opt2=adam&steps=40"
     assert main(["sweep", link, *over, "-o", str(file), "--sharpness"]) == 0
     assert "of 10 runs diverged" in capsys.readouterr().out
-    lines = [line.split(",") for line in file.read_text().splitlines()]
-    assert lines[0] == ["lr", "momentum", "final_loss", "best_loss", "diverged_at", "sharpness"]
+    lines = [line.split(",") for line in table(file)]
+    assert lines[0] == ["lr", "momentum", "final_loss", "best_loss", "diverged_at", "sharpness", "known"]
     assert len(lines) == 11
     lrs = [0.001, 0.01, 0.1, 1.0, 10.0]
     for line in lines[1:]:
@@ -211,7 +230,7 @@ def test_a_look_at_a_step_size_is_a_table_too(tmp_path, capsys):
     link = "/stepsize?land=booth&opt1=gd&opt1.lr=0.01&steps=4&at=2"
     assert main(["run", link, "-o", str(file)]) == 0
     assert "stable step" in capsys.readouterr().out
-    head, *rows = file.read_text().splitlines()
+    head, *rows = table(file)
     columns = dict(zip(head.split(","), zip(*(row.split(",") for row in rows), strict=True), strict=True))
     assert columns["step"] == ("0", "1", "2", "3", "4")
     assert float(columns["stable_lr"][2]) == pytest.approx(2 / 18)  # the largest curvature of Booth's function is 18
@@ -302,7 +321,7 @@ def test_the_public_names_are_imported_when_they_are_asked_for():
 
 
 def test_every_ending_that_is_promised_is_written():
-    assert tuple(WRITERS) == ENDINGS
+    assert tuple(WRITERS) == tuple(KINDS)
 
 
 LOG = written({"ravine": 1, "optimizer": "SGD", "threshold": "2/η"}) + written({"step": 20, "loss": 1.0})

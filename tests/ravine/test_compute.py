@@ -365,7 +365,7 @@ def test_a_saved_file_holds_every_number_and_makes_them_again(view, tmp_path):
     again, refusals = Experiment.from_url(specification["link"])
     assert refusals == []
     assert specification["complete"] is True
-    assert specification["versions"]["torch"] == torch.__version__
+    assert specification["provenance"]["torch"] == torch.__version__
     assert Experiment.from_query(specification["values"], view) == (again, [])
     same(compute(again), result)
 

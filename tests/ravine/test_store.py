@@ -127,7 +127,11 @@ def test_files_are_arrays_and_nothing_else(tmp_path):
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     with np.load(path, allow_pickle=False) as arrays:
-        assert {name.removesuffix(".npy") for name in names} == set(arrays.files) == set(RESULTS["slice"].arrays())
+        assert (
+            {name.removesuffix(".npy") for name in names}
+            == set(arrays.files)
+            == {*RESULTS["slice"].arrays(), "provenance"}
+        )
         assert all(arrays[name].dtype != object for name in arrays.files)
 
 
