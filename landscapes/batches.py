@@ -49,7 +49,7 @@ class Batch(NamedTuple):
         A number beside tensors may speak of its batch, of its size or weight: with one, a batch is not cut.
         """
         size = self.size
-        if size is None or self.numbered or not all(leaf.ndim and len(leaf) == size for leaf in leaves(self)):
+        if size is None or self.numbered or not all(_holds_rows(leaf, size) for leaf in leaves(self)):
             return None
         return size if all(isinstance(part, _PASSED) or _rows(part, size) for part in self._parts()) else None
 
@@ -124,6 +124,10 @@ def _lengths(tree: Tree) -> set[int] | None:
     spoken = [lengths for lengths in parts if lengths is not None]
     shared = set.intersection(*spoken) if spoken else None
     return shared if isinstance(tree, Mapping) else {len(tree)} | (shared or set())
+
+
+def _holds_rows(leaf: Tensor, size: int) -> bool:
+    return leaf.ndim > 0 and len(leaf) == size and leaf.layout == torch.strided and not leaf.is_nested
 
 
 def _rows(tree: Tree, size: int) -> bool:

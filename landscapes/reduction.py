@@ -17,8 +17,9 @@ from landscapes.batches import Batch, Tree
 
 Loss = Callable[[Tensor, Batch], Tensor]  # of params (dim,) and a batch
 Reduction = Literal["mean", "sum", "other"]
-_MOST, _LEAST = 2048, 16  # samples that are looked at
-_NUMBERS = 1 << 20  # of the widest layer, for all of them: larger models are looked at on fewer samples
+_FEW, _LEAST = 8, 16  # samples that are looked at; more where a model is small:
+_NUMBERS, _PRODUCTS = 1 << 18, 1 << 25  # of the widest layer for all of them, and with the parameters
+_RARE = 16  # whole numbers, such as classes, that are looked for
 _CLOSE = 1e-6  # relative; a module may compute in float32 inside
 _ROUGHLY = 0.25  # the same where masks are drawn at random
 
@@ -39,9 +40,9 @@ def kind(
     precision: that in which the loss is computed.
     """
     close = _ROUGHLY if stochastic else max(_CLOSE, torch.finfo(precision).eps ** 0.5)
-    if batch.samples is not None:  # spread out, as samples often lie in order of their classes
-        count = min(batch.samples, _MOST, max(_LEAST, int(_NUMBERS / width)))
-        batch = batch.taken(torch.arange(count) * batch.samples // count)
+    if batch.samples is not None:
+        count = int(min(_NUMBERS / width, _PRODUCTS / len(points[0])))
+        batch = batch.taken(_telling(batch, batch.samples, max(_LEAST, count)))
     scaling = _scaling(loss, points, batch, close)
     if stochastic or batch.samples is None or scaling == "other":
         return Kind(scaling, True)
@@ -49,22 +50,44 @@ def kind(
     return Kind(scaling, batch.samples > 1 and not adds)
 
 
+def _telling(batch: Batch, samples: int, count: int) -> Tensor:
+    """Samples (m,) that show what losses may weigh: spread out, as they often lie in order of their classes, and with them
+    those of the rarest classes, or other whole numbers.
+    """
+    if samples <= count:
+        return torch.arange(samples)
+    rows = [torch.arange(count) * samples // count]
+    for leaf in batch.tensors:
+        if not (leaf.is_floating_point() or leaf.is_complex()):
+            values, which, counts = leaf.reshape(samples, -1).unique(return_inverse=True, return_counts=True)
+            first = torch.full((len(values),), samples, device=leaf.device)
+            holders = torch.arange(samples, device=leaf.device)[:, None].expand_as(which)
+            first.scatter_reduce_(0, which.flatten(), holders.flatten(), "amin")
+            rows.append(first[counts.argsort()[:_RARE]].cpu())
+    return torch.cat(rows).unique()
+
+
 def _scaling(loss: Loss, points: list[Tensor], batch: Batch, close: float) -> Reduction:
     """Each sample twice leaves a mean as it is, also one over normalized or weighted samples, and doubles a sum."""
     if batch.size is None or batch.numbered:
         return "other"
-    found: set[Reduction] = set()
-    twice = Batch(*(_doubled(part, batch.size) for part in batch))
-    for point in points:
-        once = loss(point, batch)
-        if not bool(torch.isfinite(once)) or not bool(once):  # says nothing
-            continue
+    few = batch if batch.samples is None else batch.taken(slice(_FEW))
+    for one in (few, batch):
         try:
-            ratio = float(loss(point, twice) / once)
+            found = {_factor(loss, point, one, close) for point in points} - {None}
         except Exception:  # whatever a module raises that takes no other number of samples
-            return "other"
-        found.add("mean" if abs(ratio - 1) < close else "sum" if abs(ratio - 2) < close else "other")
-    return "mean" if not found else found.pop() if len(found) == 1 else "other"
+            continue
+        return "mean" if not found else found.pop() or "other" if len(found) == 1 else "other"
+    return "other"
+
+
+def _factor(loss: Loss, point: Tensor, batch: Batch, close: float) -> Reduction | None:
+    """What twice the samples make of the loss; None where that says nothing."""
+    once = loss(point, batch)
+    if not bool(torch.isfinite(once)) or not bool(once):
+        return None
+    ratio = float(loss(point, Batch(*(_doubled(part, batch.size or 0) for part in batch))) / once)
+    return "mean" if abs(ratio - 1) < close else "sum" if abs(ratio - 2) < close else "other"
 
 
 def _doubled(tree: Tree, size: int) -> Tree:
@@ -72,9 +95,9 @@ def _doubled(tree: Tree, size: int) -> Tree:
         return torch.cat([tree, tree]) if tree.ndim else tree
     if isinstance(tree, Mapping):
         return {key: _doubled(one, size) for key, one in tree.items()}
-    if isinstance(tree, list) and len(tree) == size:  # one thing for each sample
-        return tree + tree
     if isinstance(tree, (tuple, list)) and not hasattr(tree, "_fields"):
+        if len(tree) == size and not all(isinstance(one, Tensor) and len(one) == size for one in tree):
+            return tree * 2  # one thing for each sample
         return type(tree)(_doubled(one, size) for one in tree)
     return tree
 

@@ -264,6 +264,19 @@ def test_class_weights_are_seen_however_the_classes_lie(repeats, order, zero_hea
     agrees(land, module, lambda forward: weighted(forward(inputs.double()), labels))
 
 
+@pytest.mark.parametrize("rare", ["class", "padding"])
+def test_rare_samples_that_weigh_otherwise_are_looked_for(rare, monkeypatch):
+    """In a model too large to be looked at on all samples."""
+    monkeypatch.setattr("landscapes.reduction._NUMBERS", 1 << 8)
+    inputs, labels = randn(1200, 3), torch.arange(1200) % 2
+    labels[[701, 933]] = 2 if rare == "class" else -100
+    loss = (lambda z, y: functional.cross_entropy(z, y, weight=torch.tensor([1.0, 1.0, 900.0]).to(z))) if rare == "class" else nn.CrossEntropyLoss()  # fmt: skip
+    module = net(outputs=3)
+    land = made(module, loss, (inputs, labels))
+    assert land.coupled
+    torch.testing.assert_close(land.loss(land.start()[0]), loss(module(inputs.double()), labels).detach())
+
+
 def test_means_over_tokens_that_leave_padding_out():
     module = seeded(lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 5)))
     inputs, labels = randn(600, 7, 3), torch.randint(5, (600, 7), generator=torch.Generator().manual_seed(0))
@@ -321,6 +334,23 @@ def test_a_graph_is_evaluated_whole():
     module = seeded(Graph)
     land = made(module, nn.MSELoss(), (X, adjacency, Y))
     agrees(land, module, lambda f: functional.mse_loss(f(X.double(), adjacency.double()), Y.double()))
+
+
+def test_a_sparse_graph_and_names_of_its_nodes():
+    adjacency = torch.softmax(randn(24, 24, seed=4), 1).double()
+
+    class Named(Graph):
+        def forward(self, x, adjacency, names):
+            assert len(names) == len(x)
+            return super().forward(x, adjacency)
+
+    module = seeded(Named)
+    names = [f"node {place}" for place in range(24)]
+    land = made(
+        module, nn.MSELoss(), ({"x": X.double(), "adjacency": adjacency.to_sparse(), "names": names}, Y.double())
+    )
+    agrees(land, module, lambda f: functional.mse_loss(f(X.double(), adjacency, names), Y.double()))
+    assert land.samples is None
 
 
 # ------------------------------------------------------------------ the forms in which data come
