@@ -26,7 +26,8 @@ for inputs, targets in loader:
 def draw(log: Log) -> None:
     """What a log says, in words and in a picture."""
     head = log.header
-    rule = f" ({head['rule'].lower()})" if head.get("rule") else ""
+    named = head.get("rule", "").lower()
+    rule = f" ({named})" if named not in ("", head.get("optimizer", "").lower()) else ""
     samples = f"; curvature on {head['samples']:,} samples" if head.get("samples") else ""
     st.markdown(
         plain(

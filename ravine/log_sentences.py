@@ -17,6 +17,7 @@ from ravine.log import FIELDS, Log
 
 Numbers = NDArray[np.float64]
 
+_FEWEST = 3  # looks that it takes to say that a run is below the threshold
 _ROOM = 0.5  # times the threshold: from there on there is little room for larger steps
 _LATE = 0.5  # the share of the looks, the last ones, at which gradients are compared
 _CLEAR = 0.5  # cosine from which on a gradient's part along another one is more than noise
@@ -148,6 +149,9 @@ def _doubt(log: Log, ratio: float) -> str:
         return "the loss of a batch is neither the mean nor the sum of its samples', so that another batch has another curvature"
     if ratio >= 1:  # then the loss of the watched data is unstable, whatever noise there is
         return ""
+    looks = len(_ratios(log).step)
+    if looks < _FEWEST:
+        return f"it was looked at only {'once' if looks == 1 else 'twice'}"
     if cosine < _ALIKE:
         return (
             f"the steps are made from other gradients than the watched data's (mean cosine {_short(cosine)}), and the threshold does "

@@ -51,6 +51,8 @@ def watched(log: Log) -> go.Figure:
             seen = np.isfinite(values)
             style: dict[str, Any] = {"mode": "lines+markers" if seen.sum() < 200 else "lines", "marker": {"size": 4}}
             line: dict[str, Any] = {"color": next(color), "width": 2}
+            if field == "grad_norm":  # beside the one that was made use of
+                line |= {"dash": "dot"}
             if field == "threshold":
                 style, line = {"mode": "lines"}, line | {"dash": "dash"}
                 name = f"threshold {log.header.get('threshold', '')}"
