@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_PARTS = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
 _FUNCTIONS = (types.FunctionType, partial)
 _REACH = 6  # how deep a loss is searched for what it captured
 _SCALARS = (bool, int, float, complex, str, bytes, type(None))
@@ -26,6 +27,7 @@ class Whole(nn.Module):
     def __init__(self, module: nn.Module, loss_fn: Callable[[Any, Any], Tensor]):
         super().__init__()
         self.module, self.loss_fn = module, loss_fn
+        self.shared: list[Any] = []  # what is not copied: see `uncopyable`
 
     def forward(self, work: Callable[[Whole], Any]) -> Any:
         return work(self)
@@ -81,7 +83,7 @@ class _Copying(TorchFunctionMode):
             kept = self.place(tensor.detach()).clone()
             if not tensor.is_leaf and kept.is_floating_point():
                 kept.fill_(self.stale)
-            memo[id(tensor)] = kept.requires_grad_(tensor.is_leaf and tensor.requires_grad)
+            memo[id(tensor)] = kept.requires_grad_() if tensor.is_leaf and tensor.requires_grad else kept
         return memo[id(tensor)]
 
 
@@ -91,11 +93,13 @@ def copied(
     instead: Replacements | None = None,
     stale: float = float("nan"),
 ) -> Whole:
-    """A copy with its tensors at their `place`, and others `instead` of some. A loss that is no module is not copied.
+    """A copy with its tensors at their `place`, and others `instead` of some.
 
-    Raises ValueError, with the remedy, for a module that was compiled to TorchScript.
+    A loss that is no module is not copied, nor what is `shared`. Raises ValueError, with the remedy, for a module that was
+    compiled to TorchScript.
     """
-    memo: dict[int, Any] = dict(instead or {})
+    memo: dict[int, Any] = dict(instead or {}) | {id(one): one for one in whole.shared}
+    memo[id(whole.shared)] = whole.shared
     if not isinstance(whole.loss_fn, nn.Module):
         memo[id(whole.loss_fn)] = whole.loss_fn
     layers = list(whole.modules())
@@ -114,6 +118,22 @@ def copied(
         twin = copy.deepcopy(whole, memo)
     _rebind_parts(whole, twin)
     return twin
+
+
+def uncopyable(whole: Whole) -> list[Any]:
+    """What modules hold beside their parts that nobody can copy, such as a lock, an open file or a trainer."""
+    held = [one for layer in whole.modules() for key, one in vars(layer).items() if key not in (*_PARTS, *_HOOKS)]
+    held += [hook for layer in whole.modules() for hooks in _HOOKS for hook in getattr(layer, hooks, {}).values()]
+    return [one for one in held if one is not whole.loss_fn and not _copyable(one)]
+
+
+def _copyable(held: Any) -> bool:
+    try:
+        with _Copying(Tensor.detach, 0.0):
+            copy.deepcopy(held)
+    except Exception:  # whatever a user's object raises
+        return False
+    return True
 
 
 def _rebind_parts(whole: Whole, twin: Whole) -> None:
@@ -228,45 +248,34 @@ def _names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*(_names(one) for one in inner))
 
 
-def leaves_of(value: Tensor) -> list[Tensor]:
-    """The tensors that require a gradient and that the graph of `value` leads to."""
-    found, waiting, seen = [], [value.grad_fn], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            found.append(node.variable)
-        waiting += [one for one, _ in node.next_functions]
-    return found
-
-
 def plain_state(whole: nn.Module) -> dict[str, Any]:
     """What modules hold beside parameters, buffers and other modules, by name, as numbers that can be compared."""
-    own = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
+    seen: set[int] = set()
     return {
-        f"{path}.{key}".removeprefix(".").removeprefix("module."): _frozen(value)
+        f"{path}.{key}".removeprefix(".").removeprefix("module."): _frozen(value, seen)
         for path, layer in whole.named_modules()
+        if not isinstance(layer, Whole)
         for key, value in vars(layer).items()
-        if key not in own and not key.endswith("_hooks")
+        if key not in _PARTS and not key.endswith("_hooks")
     }
 
 
-def _frozen(value: Any, depth: int = 0) -> Any:
+def _frozen(value: Any, seen: set[int], depth: int = 0) -> Any:
     if isinstance(value, Tensor):
         dense = value.detach().to_dense() if value.layout != torch.strided else value.detach()
         numbers = dense.cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes() if dense.numel() else b""
         return (tuple(value.shape), value.dtype, numbers)
     if isinstance(value, _SCALARS):
         return repr(value)  # as which nan equals nan
-    if depth > _REACH:
+    if depth > _REACH or id(value) in seen or isinstance(value, nn.Module):
         return None
+    seen.add(id(value))
     if isinstance(value, Mapping):
-        return {str(key): _frozen(one, depth + 1) for key, one in value.items()}
+        return {str(key): _frozen(one, seen, depth + 1) for key, one in value.items()}
     if isinstance(value, (list, tuple, set, frozenset, deque)):
-        return [_frozen(one, depth + 1) for one in value]
-    return None  # an object of its own: whether it matters, the loss tells
+        return [_frozen(one, seen, depth + 1) for one in value]
+    held = getattr(value, "__dict__", None)
+    return _frozen(held, seen, depth + 1) if isinstance(held, dict) and not isinstance(value, type) else None
 
 
 def observers_removed(whole: nn.Module) -> bool:

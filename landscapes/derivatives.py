@@ -65,6 +65,32 @@ def counting_saved() -> Iterator[Saved]:
     saved.numbers = sum(sizes.values())
 
 
+def beside(loss: Loss, params: Tensor) -> tuple[list[Tensor], bool]:
+    """The other tensors that require a gradient and that a loss depends on at params, and whether its backward pass adds to
+    the gradients of params by itself, where the one that is returned lacks it.
+    """
+    with torch.enable_grad():
+        point = params.detach().clone().requires_grad_(True)
+        value = loss(point)
+        if value.requires_grad:
+            torch.autograd.grad(value.sum(), point, allow_unused=True)
+    return [one for one in _leaves_of(value) if one is not point], point.grad is not None
+
+
+def _leaves_of(value: Tensor) -> list[Tensor]:
+    """The tensors that require a gradient and that the graph of `value` leads to."""
+    found, waiting, seen = [], [value.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        waiting += [one for one, _ in node.next_functions]
+    return found
+
+
 def hessian_operator(loss: Loss, params: Tensor) -> Callable[[Tensor], Tensor]:
     """The map v -> H v, (..., dim) -> (..., dim), at params (Pearlmutter 1994).
 

@@ -278,7 +278,9 @@ class Model:
                 except Exception as caught:  # whatever a user's code raises; the last was of the data as they came
                     failure = caught
         assert failure is not None
-        raise NoLoss(f"The module and its loss cannot be evaluated on the data: {line(failure)}") from failure
+        raise NoLoss(
+            f"The module and its loss cannot be evaluated on the data: {line(failure)}{_remedy(failure)}"
+        ) from failure
 
     def _examine_calls(self, piece: Batch) -> None:
         """Finds the way of calling the module that is right, see `Objective.settle`."""
@@ -444,6 +446,17 @@ class Model:
 
     def _say(self, sentence: str, failure: Exception | None = None) -> None:
         self.notes.append(f"{sentence}." if failure is None else f"{sentence}: {line(failure)}")
+
+
+def _remedy(failure: Exception) -> str:
+    """What to do about a loss that differentiates in tensors that it was not given."""
+    missing = ("does not require grad", "appears to not have been used in the graph")
+    if not any(part in str(failure) for part in missing):
+        return ""
+    return (
+        " A loss that differentiates in the inputs, such as the residual of a differential equation, has to find them in its "
+        "targets, and they have to require a gradient: data = (x, x) with x.requires_grad_()."
+    )
 
 
 def _number(value: Any, like: Tensor) -> Tensor:

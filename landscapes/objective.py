@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from landscapes import derivatives, execution
-from landscapes.copies import Whole, copied, leaves_of, observers_removed, plain_state, rebound, twins
+from landscapes.copies import Whole, copied, observers_removed, plain_state, rebound, twins, uncopyable
 
 LossFunction = Callable[[Any, Any], Tensor]
 Note = Callable[[nn.Module, Any, Any], None]
@@ -34,10 +34,7 @@ class Objective:
 
     def __init__(self, module: nn.Module, loss_fn: LossFunction, training: bool | None, dropout: int | None):
         self._given = Whole(module, loss_fn)
-        try:
-            self.whole = copied(self._given)
-        except (RuntimeError, TypeError) as failure:  # something in it cannot be copied, such as a lock or an open file
-            raise ValueError(f"The module cannot be copied: {line(failure)}") from failure
+        self.whole = _first_copy(self._given)
         self.dropout = dropout
         self._set(training)
         self.alone, self.stochastic, self.math_attention = True, False, False
@@ -183,9 +180,14 @@ class Objective:
         given = {id(one) for one in self._given.parameters()}
 
         def reached() -> list[Tensor]:
-            with torch.enable_grad():
-                moving = point.clone().requires_grad_(True)
-                return [one for one in leaves_of(loss(moving)) if one is not moving]
+            found, adds = derivatives.beside(loss, point)
+            if adds:
+                raise ValueError(
+                    "The backward pass of the module adds to the gradients of its parameters by itself, as a reversible block "
+                    "with torch.autograd.backward inside does: what torch.autograd.grad returns then lacks it. Let the module "
+                    "run without it for the landscape."
+                )
+            return found
 
         found = reached()
         if any(id(one) in given for one in found):
@@ -257,6 +259,20 @@ class Objective:
         if differs or self._differs(loss, points, truth):
             return "Every evaluation works on a copy of the module, because its parameters cannot be exchanged in place"
         return ""
+
+
+def _first_copy(given: Whole) -> Whole:
+    """A copy that shares with the original what cannot be copied. Raises ValueError where a module itself cannot be."""
+    try:
+        return copied(given)
+    except ValueError:
+        raise
+    except Exception:  # whatever a user's object raises
+        given.shared += uncopyable(given)
+    try:
+        return copied(given)
+    except Exception as failure:
+        raise ValueError(f"The module cannot be copied: {line(failure)}") from failure
 
 
 def _outputs(whole: Whole, inputs: Any) -> Any:

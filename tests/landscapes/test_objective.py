@@ -2,6 +2,7 @@
 
 import copy
 import tempfile
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -91,7 +92,18 @@ def generating(m, hidden):
     return hidden + torch.randn(hidden.shape, generator=m.generator).to(hidden)
 
 
+class Steps:
+    def __init__(self):
+        self.count = 0
+
+
+def counting_elsewhere(m, hidden):
+    m.steps.count += 1
+    return hidden * (1.0 if m.steps.count < 100 else 2.0)
+
+
 MEMORIES = {
+    "counter in an object": lambda: Remembering(counting_elsewhere, steps=Steps()),
     "membrane": lambda: Remembering(membrane, mem=0.0),
     "membrane, in place": lambda: Remembering(membrane_in_place, mem=torch.zeros(3)),
     "counter": lambda: Remembering(counting, calls=0),
@@ -195,6 +207,56 @@ def test_parameters_that_a_module_keeps_or_asks_for_again_are_those_of_the_call(
         torch.testing.assert_close(land.loss(params), truth.loss(params))
         vector = randn(land.dim, seed=8).double()  # by differences where a hand-written backward pass has no second one
         torch.testing.assert_close(land.hvp(params, vector), truth.hvp(params, vector), rtol=1e-6, atol=1e-8)
+
+
+class Reversible(torch.autograd.Function):
+    """A residual block that is computed again in the backward pass, which adds to .grad as reversible networks do."""
+
+    @staticmethod
+    def forward(ctx, x, function):
+        ctx.function = function
+        ctx.save_for_backward(x)
+        with torch.no_grad():
+            return x + function(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (x,) = ctx.saved_tensors
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            torch.autograd.backward(x + ctx.function(x), grad)
+        return x.grad, None
+
+
+def test_a_backward_pass_that_adds_to_gradients_by_itself_is_refused():
+    block = Function(
+        lambda m, x: m.c(Reversible.apply(torch.tanh(m.b(torch.tanh(m.a(x)))), m.d)), **parts(), d=nn.Linear(3, 3)
+    )
+    with pytest.raises(
+        ValueError, match="adds to the gradients of its parameters by itself.*Let the module run without it"
+    ):
+        quiet(block)
+
+
+# ---------------------------------------------------------------- derivatives in inputs
+
+
+def slope(outputs, inputs):
+    (derivative,) = torch.autograd.grad(outputs.sum(), inputs, create_graph=True)
+    return (derivative - torch.cos(inputs)).square().mean()
+
+
+def test_a_loss_that_differentiates_in_its_inputs_gets_them_or_says_how():
+    inputs = torch.linspace(0, 1, 12)[:, None]
+    module = seeded(lambda: nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1)))
+    with pytest.raises(ValueError, match=r"data = \(x, x\) with x.requires_grad_\(\)"):
+        quiet(module, slope, (inputs, inputs))
+    free = inputs.clone().requires_grad_()
+    with pytest.raises(ValueError, match="has to find them in its targets"):
+        quiet(module, lambda outputs, _: slope(outputs, free), (free, free))
+    land = quiet(module, slope, (free, free))
+    assert not any("require a gradient" in note for note in land.notes)
+    assert_true_gradient(land)
 
 
 # ---------------------------------------------------------------- tensors of the graph
@@ -330,11 +392,25 @@ def test_torchscript_is_refused_with_the_remedy():
             quiet(module)
 
 
-def test_what_cannot_be_copied_is_refused():
+class Trainer:
+    def __init__(self, module):
+        self.module, self.lock = module, threading.Lock()
+
+
+UNCOPYABLE = {
+    "generator": lambda module: (one for one in ()),
+    "lock": lambda module: threading.Lock(),
+    "trainer": Trainer,
+}
+
+
+@pytest.mark.parametrize("name", UNCOPYABLE)
+def test_what_nobody_can_copy_is_left_where_it_is(name):
     module = plain()
-    module.progress = (one for one in ())
-    with pytest.raises(ValueError, match="The module cannot be copied: TypeError: cannot pickle 'generator' object"):
-        quiet(module)
+    module.beside = module.a.beside = UNCOPYABLE[name](module)
+    with pytest.raises(TypeError):
+        copy.deepcopy(module)
+    assert_same_landscape(quiet(module), quiet(plain()))
 
 
 # ---------------------------------------------------------------- losses that know the module
@@ -512,6 +588,24 @@ def test_hooks_that_look_on_are_left_alone_and_those_that_act_are_called():
     assert_same_landscape(land, quiet(doubled))
     looking(X)
     assert calls == [0]
+
+
+def test_a_hook_of_something_that_cannot_be_copied_stays_on_the_module():
+    class Recorder:
+        def __init__(self):
+            self.lock, self.calls = threading.Lock(), 0
+
+        def note(self, *_):
+            self.calls += 1
+
+    module, recorder = plain(), Recorder()
+    module.a.register_forward_hook(recorder.note)
+    land = quiet(module)
+    recorder.calls = 0
+    assert_same_landscape(land, quiet(plain()))
+    assert recorder.calls == 0
+    module(X)
+    assert recorder.calls == 1
 
 
 def test_a_hook_that_feeds_the_loss_is_called():
