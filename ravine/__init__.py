@@ -3,17 +3,19 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__all__ = ["Experiment", "Log", "Result", "Store", "Watch", "compute", "computing", "read_log", "watch"]
+__all__ = ["Experiment", "Log", "Result", "Store", "Watch", "adopt", "compute", "computing", "read_log", "watch"]
 
 if TYPE_CHECKING:
     from ravine.engine import compute, computing
     from ravine.experiment import Experiment
     from ravine.log import Log, read_log
+    from ravine.own import adopt
     from ravine.result import Result
     from ravine.store import Store
     from ravine.watching import Watch, watch
 else:  # torch takes seconds to import: the command line's help can do without
     _HOMES = {
+        "adopt": "own",
         "compute": "engine",
         "computing": "engine",
         "Experiment": "experiment",

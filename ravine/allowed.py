@@ -22,7 +22,10 @@ if TYPE_CHECKING:  # an Experiment asks whether it is allowed
 def registered(landscape: Any, optimizers: Any) -> tuple[Stepper, ...]:
     """The optimizers as a tuple. Raises TypeError for what no link can say: only members of the registries, with one number for each setting."""
     if LANDSCAPES.get(getattr(landscape, "name", "")) is not type(landscape):
-        raise TypeError("landscape must be one of LANDSCAPES, as in LANDSCAPES['rosenbrock']().")
+        raise TypeError(
+            "landscape must be one of LANDSCAPES, as in LANDSCAPES['rosenbrock'](), or one of your own under a name, as in "
+            "ravine.adopt('mine', from_module(...))."
+        )
     rules = (optimizers,) if isinstance(optimizers, Stepper) else optimizers
     if not isinstance(rules, (tuple, list)) or not all(isinstance(rule, Stepper) for rule in rules):
         raise TypeError("optimizers must be a tuple of members of OPTIMIZERS, as in (OPTIMIZERS['gd'](lr=0.1),).")

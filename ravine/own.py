@@ -131,13 +131,31 @@ def load(specification: str) -> dict[str, Landscape | type[Landscape]]:
     given = made(specification)
     named = dict(given) if isinstance(given, Mapping) else {specification.rpartition(":")[2]: given}
     for key, one in named.items():
-        if not isinstance(key, str) or not _NAME.fullmatch(key):
-            raise ValueError(f"{key!r} is not allowed as a name: use up to 40 letters, digits, - and _.")
+        _check_name(key)
         if not isinstance(one, Landscape) and not _is_kind(one):
             raise ValueError(
                 f"{specification} gives a {type(one).__name__}: it must give a Landscape, as from_module(...) returns."
             )
     return named
+
+
+def adopt(name: str, landscape: Landscape | type[Landscape]) -> Landscape:
+    """The landscape under the name own:NAME, in LANDSCAPES of this process: `Experiment(landscape=adopt("mine", from_module(...)))`.
+
+    Another one under the same name takes its place. A link names it, and opens where one of that name is there. Raises
+    ValueError for a name that no link could hold, TypeError for what is no landscape.
+    """
+    _check_name(name)
+    if not isinstance(landscape, Landscape) and not _is_kind(landscape):
+        raise TypeError(
+            f"landscape is a {type(landscape).__name__}: it must be a Landscape, as from_module(...) returns."
+        )
+    return _adopted(name, landscape)()
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not allowed as a name: use up to 40 letters, digits, - and _.")
 
 
 def register(specifications: Iterable[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """A user's own landscapes in the registry, and points from files: what is loaded, what is refused, and who can ask."""
 
+import dataclasses
 import importlib
 import io
 import sys
@@ -9,8 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from landscapes import LANDSCAPES, MLP, Surface
-from optimizers import OPTIMIZERS
+import ravine
+from landscapes import LANDSCAPES, MLP, Surface, from_module
+from optimizers import OPTIMIZERS, run
 from ravine import Experiment, Store, compute, own
 from ravine.cli import main
 from ravine.experiment import offered
@@ -159,6 +161,38 @@ def test_results_are_good_for_as_long_as_the_code_and_what_it_computes_stay_the_
 def test_an_instance_in_the_file_needs_no_factory(file):
     assert register([f"{file}:ready"]) == ["own:ready"]
     assert LANDSCAPES["own:ready"]().c == 2.0
+
+
+@pytest.fixture
+def registry():
+    before = dict(LANDSCAPES)
+    yield
+    LANDSCAPES.clear()
+    LANDSCAPES.update(before)
+
+
+def test_a_landscape_of_this_process_has_experiments_too(registry, tmp_path):
+    inputs = torch.linspace(-1, 1, 12)[:, None]
+    module = torch.nn.Linear(1, 1)
+    rule = OPTIMIZERS["gd"](lr=0.1)
+    made = from_module(module, torch.nn.MSELoss(), (inputs, inputs**2), test=(inputs[:4], inputs[:4]))
+    with pytest.raises(TypeError, match=r"ravine.adopt\('mine', from_module"):
+        Experiment(landscape=made, optimizers=(rule,), view="edge", steps=5)
+    experiment = Experiment(
+        landscape=ravine.adopt("mine", made), optimizers=(rule,), view="edge", steps=5, probes=("test_loss",)
+    )
+    assert Experiment.from_url(experiment.to_url()) == (experiment, [])
+    result = compute(experiment, store=Store(tmp_path))
+    torch.testing.assert_close(result.trajectory.loss, run(made, rule, made.start()[0], 5, record_every=1).loss)
+    keys = {dataclasses.replace(experiment, probes=()).key}
+    with torch.no_grad():
+        module.bias += 1  # trained on, and adopted again
+    again = ravine.adopt("mine", from_module(module, torch.nn.MSELoss(), (inputs, inputs**2)))
+    keys.add(Experiment(landscape=again, optimizers=(rule,), view="edge", steps=5).key)
+    assert len(keys) == 2
+    for name, given, error in (("a b", made, ValueError), ("mine", module, TypeError)):
+        with pytest.raises(error, match="name|must be a Landscape"):
+            ravine.adopt(name, given)
 
 
 def test_a_link_elsewhere_gets_a_sentence_and_loads_nothing(file):
