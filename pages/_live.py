@@ -20,6 +20,7 @@ from ravine.question import unanswered
 
 _EVERY = 0.5  # seconds between two looks at a running computation
 _SELDOM = 2.0  # and at one that has not begun while others come before it
+_SILENT = 5.0  # seconds without a sign of life that are worth a word
 _BLINK = 0.3  # seconds that a page may wait for something to show
 
 
@@ -122,6 +123,8 @@ def _status(experiment: Experiment, job: Job | None, active: bool, *, hidden: bo
         else:
             left = job.seconds_left
             said = result.phase + ("" if left is None else f" · about {max(1, round(left))} s left")
+        if job.silent > _SILENT:
+            said += f" · no sign of progress for {job.silent:.0f} s"
         text.progress(job.share, text=said)
         button.button(
             "Cancel",

@@ -246,6 +246,8 @@ class Steps:
                 self.silent_for(time.monotonic() - last)
                 continue
             silent, last = time.monotonic() - last, time.monotonic()
+            if what == worker.SIGN and silent > _LISTENS:
+                self.silent_for(0.0)
             if what == worker.RESULT:
                 self.resting, *sent = more
                 return self._received(sent)

@@ -114,7 +114,6 @@ class _Slot:
     job: Job | None = None
     idle: bool = False  # does it wait for a job?
     aside: bool = False  # another has taken its part, and it only finishes what it has
-    silent: float = 0.0  # seconds since its job gave a sign of life
 
 
 @dataclass(eq=False)
@@ -130,6 +129,7 @@ class Job:
     steps: Steps | None = field(default=None, repr=False)  # where it goes on
     home: _Slot | None = field(default=None, repr=False)  # who alone can go on with them
     losses: int = 0  # of workers that ended while they computed it
+    silent: float = 0.0  # seconds since it last gave a sign of life, as far as can be told
     begun: tuple[float, float] | None = (
         None  # seconds and share when the first result came: what was kept costs nothing
     )
@@ -373,7 +373,7 @@ class Jobs:
             while not self._closed:
                 job = self._next(slot)
                 if job is not None:
-                    job.state, slot.job, slot.silent = RUNNING, job, 0.0
+                    job.state, slot.job, job.silent = RUNNING, job, 0.0
                     return job
                 if slot.aside:
                     return None
@@ -433,7 +433,7 @@ class Jobs:
             with self._changed:
                 if job.state != RUNNING:
                     return False
-                slot.silent, job.seconds = 0.0, before + self._clock() - began
+                job.silent, job.seconds = 0.0, before + self._clock() - began
                 if job.result is None or result.done >= job.result.done:  # else it is on its way to where it was
                     job.result = result
                 if job.begun is None:
@@ -450,13 +450,13 @@ class Jobs:
     def _silent(self, slot: _Slot, job: Job, seconds: float) -> None:
         """A job gives no sign of life: whoever waits is served by another slot, as long as not too many are set aside."""
         with self._changed:
-            slot.silent = seconds
+            job.silent = seconds
             self._reap(self._clock())
             if seconds < self._silence or not self._waiting or slot.aside or self._closed:
                 return
             aside = [one for one in self._slots if one.aside and one.job is not None and one.job.active]
             if len(aside) >= sum(not one.aside for one in self._slots):
-                self._stop(max(aside, key=lambda one: one.silent))
+                self._stop(max((one.job for one in aside if one.job), key=lambda one: one.silent))
             slot.aside = True
             for other in self._waiting:
                 if other.home is slot:
@@ -465,14 +465,11 @@ class Jobs:
         if slot.place is not None:
             slot.place.step_back()
 
-    def _stop(self, slot: _Slot) -> None:
+    def _stop(self, job: Job) -> None:
         """End a job that has been silent for long."""
-        job = slot.job
-        if job is None or job.state != RUNNING:
-            return
         job.state = FAILED
         job.error = (
-            f"It gave no sign of progress for {slot.silent:.0f} s while others waited, and was stopped. What it had "
+            f"It gave no sign of progress for {job.silent:.0f} s while others waited, and was stopped. What it had "
             "finished is kept, and Run goes on from there; a smaller network, fewer samples or a simpler rule take "
             "shorter steps."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from types import TracebackType
 
 
@@ -10,18 +11,25 @@ class Turns:
     """Who holds it is alone; who gives it back and asks again goes behind all who wait. Python's own lock promises no order."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._given = self._serving = 0  # numbers drawn so far, and the one whose turn it is
+        self._lock = threading.Lock()
+        self._held = False
+        self._line: deque[threading.Lock] = deque()  # one for each who waits, opened by who goes before
 
     def __enter__(self) -> None:
-        with self._changed:
-            mine = self._given
-            self._given += 1
-            self._changed.wait_for(lambda: self._serving == mine)
+        with self._lock:
+            if not self._held:
+                self._held = True
+                return
+            gate = threading.Lock()
+            gate.acquire()
+            self._line.append(gate)
+        gate.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._changed:
-            self._serving += 1
-            self._changed.notify_all()
+        with self._lock:
+            if self._line:
+                self._line.popleft().release()
+            else:
+                self._held = False

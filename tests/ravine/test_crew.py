@@ -13,6 +13,7 @@ import torch
 
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS
+from pages import _live as live
 from pages import _services as services
 from ravine import Experiment, Store, compute, computing, own, worker
 from ravine.crew import Crew
@@ -128,7 +129,7 @@ def hung(jobs, job):
     """Waits until a job has shown something and then gives no sign of life; its process."""
     until(lambda: job.result is not None)
     (slot,) = [one for one in jobs._slots if one.job is job]
-    until(lambda: slot.silent > 0)
+    until(lambda: job.silent > 0)
     return slot.place._process
 
 
@@ -264,7 +265,10 @@ def test_cancel_on_a_page_frees_the_place_that_a_users_own_model_holds(jobs, mon
     rosenbrock = dataclasses.replace(rosenbrock, landscape=LANDSCAPES["rosenbrock"](), start=(-1.2, 1.0))
     app = visit_link(own_model)
     process = hung(jobs, app.session_state["stepsize job"])
+    monkeypatch.setattr(live, "_SILENT", 0.0)
     app.run()
+    (progress,) = app.get("progress")
+    assert " · no sign of progress for " in progress.proto.text
     (button,) = [one for one in app.main.button if one.label == "Cancel"]
     button.click().run()
     sound(app)

@@ -9,7 +9,7 @@ PATIENCE = 60.0
 
 def waiting(turns, count):
     """Waits until so many stand in line, whoever holds it among them."""
-    while turns._given - turns._serving < count:
+    while turns._held + len(turns._line) < count:
         threading.Event().wait(0.001)
 
 
