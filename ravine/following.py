@@ -17,9 +17,9 @@ Parameters = Mapping[str, Tensor]
 class Follower:
     """Follows the steps of an optimizer that move the parameters `named`, which may be exchanged.
 
-    Of the last step it keeps, where `wanted()` says so beforehand, the point `before` it, the `groups` with the settings that
-    it was taken at, and the gradient `given` to the optimizer; each is None where it is not known. `begins()` is called
-    before the very first step. The optimizer keeps no reference to any of it.
+    Of the last step it keeps, where `wanted()` says so beforehand, the points `before` and `after` it, the `groups` with the
+    settings that it was taken at, and the gradient `given` to the optimizer; each is None where it is not known. `begins()` is
+    called before the very first step. The optimizer keeps no reference to any of it.
     """
 
     def __init__(
@@ -31,10 +31,12 @@ class Follower:
     ):
         self.named = named
         self.before: Tensor | None = None
+        self.after: Tensor | None = None
         self.given: Tensor | None = None
         self.groups: Sequence[Group] | None = None
         self.hooked = False  # has a hook ever been called? Some optimizers that wrap others leave them out
         self._optimizer, self._wanted, self._begins = optimizer, wanted, begins
+        self._later = False  # is the gradient to be read after the step?
         self._depth = self._taken = 0  # a step may call another class's step, which has the hooks too
         self._last: Tensor | None = flat(named)  # the point of the last call, only while no hook has been called
         self._handles: list[Any] = []
@@ -56,16 +58,18 @@ class Follower:
             self._last = None
             return taken > 0
         now = flat(self.named)
-        self.before, self.groups, self.given = self._last, None, gradient(self.named)
+        self.before, self.after, self.groups, self.given = self._last, now, None, gradient(self.named)
         self._last = now
         return self.before is None or not torch.equal(self.before, now)
 
     def forget(self, named: Parameters) -> None:
-        """The parameters are others now: what is known of the last step is of no use."""
+        """The parameters are these now: what is known of the last step is of no use any more."""
         self.named = named
-        self.before = self.given = self._last = None
+        self.before = self.after = self.given = None
+        if not self.hooked:
+            self._last = flat(named)
 
-    def _enters(self) -> None:
+    def _enters(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self._depth += 1
         if self._depth > 1:
             return
@@ -73,15 +77,22 @@ class Follower:
             self.hooked = True
             self._begins()
         wanted = self._wanted()
-        self.before = flat(self.named) if wanted else None
+        self.before, self.after = flat(self.named) if wanted else None, None
         self.groups = [_held(group) for group in self._optimizer.param_groups] if wanted else None
-        self.given = None
+        # A step may overwrite the gradients. But it is the step that makes them where it has a closure, and that scales them
+        # back where a fused one takes part in mixed precision.
+        later = any(one is not None for one in [*args, *kwargs.values()])
+        self._later = wanted and (later or getattr(self._optimizer, "grad_scale", None) is not None)
+        self.given = gradient(self.named) if wanted and not self._later else None
 
-    def _leaves(self) -> None:
+    def _leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self._depth -= 1
         if self._depth == 0:
             self._taken += 1
-            self.given = gradient(self.named) if self.before is not None else None
+            if self.before is not None:
+                self.after = flat(self.named)
+            if self._later:
+                self.given = gradient(self.named)
 
 
 def flat(named: Parameters) -> Tensor:
@@ -108,13 +119,13 @@ def _held(group: Group) -> Group:
     }
 
 
-def _weak(method: Callable[[], None]) -> Callable[..., None]:
+def _weak(method: Callable[[Sequence[Any], Mapping[str, Any]], None]) -> Callable[..., None]:
     """A hook that does not keep alive what it tells."""
     reference = weakref.WeakMethod(method)
 
-    def hook(*_: Any) -> None:
+    def hook(_: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         told = reference()
         if told is not None:
-            told()
+            told(args[1:], kwargs)  # the first one is the optimizer
 
     return hook

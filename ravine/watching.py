@@ -135,13 +135,14 @@ class _Moment:
     """What a look is about: where the run stands after a step, and what is known of that step."""
 
     point: Tensor  # (dim,)
-    before: Tensor | None  # (dim,), where it stood before
+    before: Tensor | None  # (dim,), where it stood before the step
+    after: Tensor | None  # (dim,), and right after it: another optimizer may have moved it on
     given: Tensor | None  # (dim,), the gradient that the optimizer was given
     reading: torch_rules.Reading
 
     @property
     def update(self) -> Tensor | None:
-        return None if self.before is None else self.point - self.before
+        return None if self.before is None or self.after is None else self.after - self.before
 
 
 class Watch:
@@ -190,6 +191,7 @@ class Watch:
             self._steps += 1
             if self._steps % self._every == 0:
                 self._record(loss, began)
+                self._follower.forget(self._follower.named)
         else:
             self._idle()
         self._spent += time.perf_counter() - began
@@ -296,6 +298,7 @@ class Watch:
         return _Moment(
             flat(follower.named),
             follower.before if begun else None,
+            follower.after if begun else None,
             follower.given if begun else None,
             torch_rules.read(self._optimizer, follower.named, layout, follower.groups),
         )

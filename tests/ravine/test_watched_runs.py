@@ -241,6 +241,39 @@ def test_the_gradient_that_is_given_is_compared_with_the_watched_one(tmp_path):
     np.testing.assert_allclose(log.fields["update_slope"][1:] * log.fields["gradient_share"][1:], -0.01, rtol=1e-4)
 
 
+class Consuming(torch.optim.SGD):
+    """As some do: the gradients are its working space."""
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
+        super().step()
+        for one in self.param_groups[0]["params"]:
+            one.grad.zero_()
+
+
+def test_the_gradient_is_read_before_a_step_that_overwrites_it(tmp_path):
+    log, *_ = watched(lambda p: Consuming(p, lr=0.1), tmp_path, steps=20)
+    np.testing.assert_allclose(log.fields["gradient_share"][1:], 1)
+    assert log.step.tolist() == [0, 10, 20]  # a step within a step is one
+
+
+def test_the_update_is_that_of_the_watched_optimizer(tmp_path):
+    model, (inputs, targets) = network(), data()
+    mine, other = (SGD(model[place].parameters(), lr=lr) for place, lr in ((0, 0.01), (2, 1.0)))
+    probe = ravine.watch(
+        model, nn.CrossEntropyLoss(), (inputs, targets), mine, every=1, to=tmp_path / "a.ravine", budget=None
+    )
+    functional.cross_entropy(model(inputs), targets).backward()
+    length = 0.01 * float(torch.cat([one.grad.flatten() for one in model[0].parameters()]).norm())
+    mine.step()
+    other.step()
+    probe.step()
+    assert ravine.read_log(probe.to).fields["update_norm"][1] == pytest.approx(length)
+
+
 class Averaging(torch.optim.Optimizer):
     """As wrappers of optimizers are often made: without Optimizer.__init__, so that it has no hooks."""
 
