@@ -20,9 +20,10 @@ from ravine.cut import said as told_of_cut
 from ravine.experiment import ASPECTS, VIEWS
 from ravine.figures.cut import line_cut
 from ravine.figures.spectrum import density
+from ravine.outcome import divergence
 from ravine.picture import number, run_colors
 from ravine.spectrum import said as told_of_spectrum
-from ravine.stability import gauges, telling
+from ravine.stability import ending, gauges, telling
 
 VIEW = "edge"
 _AT, _RUN, _ASPECT = f"{VIEW}.at", f"{VIEW}.run", f"{VIEW}.aspect"
@@ -64,7 +65,7 @@ def table(result: Result) -> None:
     rows = []
     for color, run, path in zip(run_colors(result.experiment), result.experiment.runs, result.paths, strict=True):
         gauge = telling(gauges(result.experiment, run, path))
-        died, first = int(path.diverged_at), None if gauge is None else gauge.crossing
+        first = None if gauge is None else gauge.crossing
         cells = ["–"] * 4
         if gauge is not None and gauge.limit is not None and len(gauge.value):
             cells = [
@@ -73,9 +74,10 @@ def table(result: Result) -> None:
                 "not so far" if first is None else f"step {int(gauge.step[first])}",
                 number(gauge.judged(path).late),
             ]
-        ending = f"diverged at step {died}" if died >= 0 else number(float(path.loss[-1]))
+        lost = divergence(*ending(result.experiment, run, path))
+        at_the_end = lost or number(float(path.loss[-1]))
         swatch = f'<span style="color:{color}">■</span>'
-        rows.append(f"| {swatch} {run.label} | {' | '.join(cells)} | {ending} |")
+        rows.append(f"| {swatch} {run.label} | {' | '.join(cells)} | {at_the_end} |")
     head = (
         "| run | measured | threshold | first reached | over threshold, last 30 % | loss at the end |\n"
         + "|---" * 6

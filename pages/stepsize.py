@@ -7,16 +7,20 @@ import dataclasses
 import streamlit as st
 
 from landscapes import Landscape, Surface, settings
+from landscapes.setting import Integer
 from optimizers import study
 from pages import _components as components
 from pages import _room as room
 from pages._components import Part
 from pages._controls import (
     begin,
+    control,
     intro,
     landscape_choice,
     machine_controls,
     own_controls,
+    renew,
+    renewed,
     section,
     settings_of,
     visible,
@@ -43,7 +47,8 @@ def controls(experiment: Experiment) -> Experiment:
     base = experiment.landscape if same else kind()
     rule = rule_choice(slot, before, "Rule")
     values = {"lr": step_size(slot, rule)}
-    own = own_controls(experiment, ("steps", "at"))
+    own = own_controls(experiment, ("steps",))
+    own["at"] = _step_to_look_at(experiment, own["steps"])
     with section("Landscape", ":material/landscape:", settings(kind)):
         chosen = settings_of(base, f"{VIEW}.land.{kind.name}")
         start = _start(experiment.start if same else None, kind)
@@ -58,6 +63,17 @@ def controls(experiment: Experiment) -> Experiment:
     except ValueError as refusal:
         st.error(str(refusal))
         return experiment
+
+
+def _step_to_look_at(experiment: Experiment, steps: int) -> int:
+    """The step to look at, of those that the run has: a shorter run is looked at where it ends."""
+    one, key = settings(Experiment)["at"], f"{VIEW}.at"
+    assert isinstance(one, Integer)
+    if st.session_state.get(renewed(key), experiment.at) > steps:
+        renew(key, steps)
+    at = control("at", dataclasses.replace(one, high=steps), renewed(key), min(experiment.at, steps))
+    assert isinstance(at, int)
+    return at
 
 
 def _moved() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 
 from landscapes import Landscape, top_eigenpairs
+from optimizers import OPTIMIZERS, stable_step
 from ravine import export, files, movie
 from ravine.axis import read_axis
 from ravine.cluster import connect
@@ -111,10 +113,20 @@ def _sharpness(chosen: argparse.Namespace) -> int:
             raise
         raise ValueError(f"{chosen.factory} cannot be computed: {told(failure)}") from failure
     print(f"{landscape.dim:,} parameters, loss {loss:.6g}")
-    for value, residual in zip(pairs.values.tolist(), pairs.residuals.tolist(), strict=True):
-        threshold = f"; gradient descent is stable for step sizes below {2 / value:.4g}" if value > 0 else ""
-        print(f"{value:.6g} with residual {residual:.1e}{threshold}")
+    found = list(zip(pairs.values.tolist(), pairs.residuals.tolist(), strict=True))
+    for place, (value, residual) in enumerate(found):
+        print(f"{value:.6g} with residual {residual:.1e}{'' if place else _limit(value)}")
     return 0
+
+
+def _limit(sharpness: float) -> str:
+    """Up to which step size gradient descent is stable: the largest eigenvalue alone decides."""
+    if math.isnan(sharpness):
+        return ""
+    stable = stable_step(OPTIMIZERS["gd"](), sharpness)
+    if math.isinf(stable):
+        return "; no direction curves upward, so the curvature sets no limit to the step size"
+    return f"; gradient descent is stable for step sizes below {stable:.4g}"
 
 
 def _placed(place: str) -> tuple[Landscape, torch.Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from landscapes import QUANTITIES, Plane, Surface
 from optimizers import OPTIMIZERS, Stepper, Trajectory
 from ravine.experiment import Experiment
+from ravine.outcome import divergence
 from ravine.overlay import NOTHING
 from ravine.reading import on_log_scale
 from ravine.surroundings import largest_curvature, surroundings
@@ -131,13 +133,16 @@ def descend_view(
     twins = twins_of(experiment.optimizers)
     for index, (rule, color) in enumerate(zip(experiment.optimizers, colors_of(experiment.optimizers), strict=True)):
         own = rows[:, index]
-        runs.append(_run(rule, color, int(path.diverged_at[index]), path.params[-1, index]))
+        died, first, last = (float(one[index]) for one in (path.diverged_at, path.loss[0], path.loss[-1]))
+        lost = divergence(int(died), first, last if result.complete else math.nan)
+        runs.append(_run(rule, color, int(died), path.params[-1, index], lost))
         runs[-1]["twin"] = twins[index]
         if only_start:
             runs[-1] |= {"diverged": None, "ended": ""}
-        if runs[-1]["diverged"] is not None:  # on the axis that is drawn
-            lost = path.loss[own, index].isnan().nonzero()
-            runs[-1]["diverged"] = int(axis[lost[0]]) if len(lost) else None
+        else:  # on the axis that is drawn, and where a number leaves what can be drawn
+            losses = path.loss[own, index]
+            gone = (losses.isnan() if died >= 0 else ~torch.isfinite(losses.float())).nonzero()
+            runs[-1]["diverged"] = int(axis[gone[0]]) if len(gone) else None
         blocks += [path.params[own, index, 0], path.params[own, index, 1], path.loss[own, index]]
         blocks += [path.grad_norm[own, index]]
         blocks += [column for values in around.values() for column in values[own, index].unbind(-1)]
@@ -179,7 +184,8 @@ def slice_view(result: Result, field: str) -> bytes:
     loss = path.loss[kept]
     furthest = float(distance.max()) or 1.0
     rule = result.experiment.optimizers[0]
-    run = _run(rule, COLORS[0], int(path.diverged_at), coordinates[-1])
+    died = int(path.diverged_at)
+    run = _run(rule, COLORS[0], died, coordinates[-1], divergence(died))
     blocks = [coordinates[:, 0], coordinates[:, 1], loss, distance / furthest, path.grad_norm[kept]]
     marks = result.captions[0].marks if result.captions else ()
     more = {"zoomable": True, "furthest": furthest, "marks": [{"name": name, "at": at} for name, *at in marks]}
@@ -210,9 +216,9 @@ def run_colors(experiment: Experiment) -> tuple[str, ...]:
     return tuple(next(free) if twin else color for color, twin in zip(own, twins, strict=True))
 
 
-def _run(rule: Stepper, color: str, died: int, place: torch.Tensor) -> dict[str, Any]:
-    """What the table says of a run; `place` (2,) is where it ended."""
-    ended = f"diverged at step {died}" if died >= 0 else f"at ({number(float(place[0]))}, {number(float(place[1]))})"
+def _run(rule: Stepper, color: str, died: int, place: torch.Tensor, lost: str) -> dict[str, Any]:
+    """What the table says of a run; `place` (2,) is where it ended, `lost` how it diverged, if it did."""
+    ended = lost or f"at ({number(float(place[0]))}, {number(float(place[1]))})"
     detail = f"η = {number(float(rule.rule.lr))}"
     return {
         "label": rule.title,

@@ -11,7 +11,7 @@ import torch
 
 from optimizers import Counts, Trajectory
 from ravine.experiment import Experiment, training
-from ravine.outcome import MEANING, OUTCOMES, outcome
+from ravine.outcome import MEANING, OUTCOMES, lost, outcome
 from ravine.result import Result
 
 
@@ -37,7 +37,9 @@ def question(experiment: Experiment) -> Question:
     match experiment.view:
         case "sweep":
             return Question(
-                "How many of these runs will diverge?", _SHARES, "A run *diverges* if it leaves finite numbers."
+                "How many of these runs will diverge?",
+                _SHARES,
+                "A run *diverges* if it leaves finite numbers or ends at a higher loss than it began with.",
             )
         case "stepsize":
             return Question(
@@ -52,8 +54,8 @@ def question(experiment: Experiment) -> Question:
 def answer(result: Result) -> str:
     """The word that a complete result says, or nothing where its numbers answer no such question."""
     if result.table is not None:
-        lost = float((result.table.diverged_at >= 0).double().mean())
-        return "few" if lost < 1 / 3 else "half" if lost <= 2 / 3 else "most"
+        share = float(lost(result.table, result.first_loss).double().mean())
+        return "few" if share < 1 / 3 else "half" if share <= 2 / 3 else "most"
     if result.study is not None:
         here = result.study.here
         if not here or math.isnan(here["rise_lr"]):

@@ -23,8 +23,9 @@ from optimizers import Counts, Study, Sweep, Trajectory
 from ravine import stability
 from ravine.connection import told
 from ravine.cuts import Caption
-from ravine.experiment import Experiment
+from ravine.experiment import DTYPES, Experiment
 from ravine.fingerprint import Fingerprint, Numbers, Track, digest
+from ravine.outcome import divergence, lost
 from ravine.provenance import Provenance, provenance
 from ravine.reading import note, persistence
 from ravine.verdict import verdict
@@ -240,12 +241,9 @@ class Result:
         for index, optimizer in enumerate(self.experiment.optimizers):
             died = int(path.diverged_at[index])
             x, y = (float(value) for value in path.params[-1, index])
-            if died >= 0:
-                out.append(f"{optimizer.title} diverged at step {died}.")
-            else:
-                out.append(
-                    f"{optimizer.title} ended at ({x:.4g}, {y:.4g}) with loss {float(path.loss[-1, index]):.4g}."
-                )
+            first, last = float(path.loss[0, index]), float(path.loss[-1, index])
+            ending = divergence(died, first, last if self.complete else math.nan)
+            out.append(f"{optimizer.title} {ending or f'ended at ({x:.4g}, {y:.4g}) with loss {last:.4g}'}.")
         return out
 
     def _edge_sentences(self) -> list[str]:
@@ -286,14 +284,25 @@ class Result:
             "loss may fall further at such a minimum, and a way around such a saddle may exist."
         )
 
+    @cached_property
+    def first_loss(self) -> float:
+        """The loss of all samples where a sweep's runs begin."""
+        experiment = self.experiment
+        land, start = experiment.landscape, experiment.start
+        dtype = DTYPES[experiment.dtype]
+        point = land.start(seed=experiment.seed, dtype=dtype)[0] if start is None else torch.tensor(start, dtype=dtype)
+        return float(land.loss(point))
+
     def _sweep_sentence(self) -> str:
         table = self.table
         if table is None or not bool(table.known.any()):
             return "Nothing of the sweep has been computed yet."
-        runs, died = int(table.known.sum()), int((table.diverged_at >= 0).sum())
-        said = f"{died:,} of {runs:,} runs diverged."
+        runs, gone = int(table.known.sum()), int((table.diverged_at >= 0).sum())
+        higher = int((table.known & lost(table, self.first_loss)).sum()) - gone
+        said = f"{gone + higher:,} of {runs:,} runs diverged"
+        said += f", {higher:,} of them to a finite loss above that of the start." if higher else "."
         final = table.final_loss.flatten()
-        if died == runs:
+        if gone == runs:
             return said
         best = int(final.nan_to_num(nan=math.inf).argmin())
         place = [int(one) for one in torch.unravel_index(torch.tensor(best), table.final_loss.shape)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from optimizers.flow import FlowError
 from optimizers.judgement import over_threshold
 from optimizers.probes import Probe, TopEigenvalues
 from ravine.experiment import Experiment
-from ravine.outcome import diverged
+from ravine.outcome import diverged, divergence
 from ravine.overlay import Run
 
 _SHARPNESS, _SCALED, _BATCH = "sharpness", "preconditioned_sharpness", "batch_sharpness"
@@ -131,6 +132,13 @@ def telling(found: dict[str, Gauge]) -> Gauge | None:
     return None
 
 
+def ending(experiment: Experiment, run: Run, path: Trajectory) -> tuple[int, float, float]:
+    """What `divergence` asks of a run; the losses of one that has come to its end and sees all samples at every step."""
+    whole = int(path.step[-1]) >= experiment.steps and not run.batch_size
+    first, last = (float(path.loss[place]) if whole else math.nan for place in (0, -1))
+    return int(path.diverged_at), first, last
+
+
 def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
     """One run in words."""
     gauge = telling(gauges(experiment, run, path))
@@ -140,9 +148,11 @@ def sentence(experiment: Experiment, run: Run, path: Trajectory) -> str:
 
 
 def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
-    died = int(path.diverged_at)
-    if died >= 0:
-        return diverged(died)
+    lost = diverged(*ending(experiment, run, path))
+    return lost if int(path.diverged_at) >= 0 else f"{lost} {_measured(experiment, run, path)}".lstrip()
+
+
+def _measured(experiment: Experiment, run: Run, path: Trajectory) -> str:
     gauge = telling(gauges(experiment, run, path))
     if gauge is None or gauge.limit is None:
         return f"{run.optimizer.title} has no fixed threshold for the plain sharpness."
@@ -155,18 +165,18 @@ def _told(experiment: Experiment, run: Run, path: Trajectory) -> str:
         )
         return f"The {gauge.called} is not known: its eigenvalue was {found}."
     judged = gauge.judged(path, noisy=bool(run.batch_size) and gauge.name != _BATCH)
-    ending = f"{judged.seen}; {judged.expected}."
+    meaning = f"{judged.seen}; {judged.expected}."
     if gauge.upper is not None:
-        return f"{_in_the_band(gauge)} Held against the lower, {ending}"
+        return f"{_in_the_band(gauge)} Held against the lower, {meaning}"
     if gauge.crossing is None:
         nearest = int((gauge.value / gauge.limit).argmax())
         near = f", nearest to it at step {int(gauge.step[nearest])}, at {float(gauge.value[nearest] / gauge.limit[nearest]):.2g} of it"
         moves = bool((gauge.limit != gauge.limit[0]).any())
         return (
             f"The {gauge.called} has reached {float(gauge.value.max()):.3g} so far, below {gauge.text} = {gauge.level}"
-            f"{near if moves else ''}: {ending}"
+            f"{near if moves else ''}: {meaning}"
         )
-    return f"The {gauge.called}, held against {gauge.text} = {gauge.level}: {ending}"
+    return f"The {gauge.called}, held against {gauge.text} = {gauge.level}: {meaning}"
 
 
 def _in_the_band(gauge: Gauge) -> str:
@@ -205,8 +215,9 @@ def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
     reached, others, without, unknown, died = (list[str]() for _ in range(5))
     for run, path in zip(experiment.runs, paths, strict=True):
         gauge = telling(gauges(experiment, run, path))
-        if int(path.diverged_at) >= 0:
-            died.append(f"{run.label} at step {int(path.diverged_at)}" if int(path.diverged_at) else run.label)
+        if divergence(*ending(experiment, run, path)):
+            at = int(path.diverged_at)
+            died.append(f"{run.label} at step {at}" if at > 0 else run.label)
         elif gauge is None:
             without.append(run.label)
         elif not len(gauge.value):

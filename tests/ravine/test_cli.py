@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -172,6 +173,7 @@ def test_the_sharpness_of_a_file(tmp_path, capsys):
         "import torch\nfrom landscapes import LANDSCAPES\nbowl = LANDSCAPES['quadratic'](kappa=8.0)\n"
         "def make():\n    return bowl\n"
         "def pair():\n    return bowl, torch.tensor([1.0, 2.0], dtype=torch.float64)\n"
+        "def flat():\n    from landscapes import Formula\n    return Formula('x')\n"
         "def fails():\n    raise OSError('no data')\ndef other():\n    return 3\n"
     )
     for name in ("make", "pair"):
@@ -179,7 +181,10 @@ def test_the_sharpness_of_a_file(tmp_path, capsys):
         said = capsys.readouterr().out
         assert "\n8 with residual" in said
         assert "below 0.25" in said
-        assert "\n1 with residual" in said
+        assert said.count("stable for step sizes") == 1  # the largest eigenvalue alone decides
+        assert re.search(r"\n1 with residual [\d.e+-]+\n", said)
+    assert main(["sharpness", f"{file}:flat"]) == 0
+    assert "no direction curves upward, so the curvature sets no limit" in capsys.readouterr().out
     for name, sentence in (
         ("fails", "OSError: no data"),
         ("other", "returns a Landscape"),

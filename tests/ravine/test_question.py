@@ -38,7 +38,7 @@ CASES = [
     ("stepsize", 0.19, {"at": 0, "start": (0.0, 1.0)}, "lowers"),
     ("stepsize", 0.25, {"at": 0, "start": (0.0, 1.0)}, "raises"),
     ("sweep", 0.1, {"over_x": Axis("lr", 0.05, 0.19, 8)}, "few"),
-    ("sweep", 0.1, {"over_x": Axis("lr", 0.1, 0.6, 8), "steps": 400}, "half"),
+    ("sweep", 0.1, {"over_x": Axis("lr", 0.1, 0.3, 8), "steps": 400}, "half"),
     ("sweep", 0.1, {"over_x": Axis("lr", 5.0, 9.0, 8), "steps": 400}, "most"),
 ]
 
