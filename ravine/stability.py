@@ -59,9 +59,12 @@ class Gauge:
             return judge([], doubt="the rule has no fixed threshold for it")
         ratios = over_threshold(self.value, self.limit)
         below = bool(len(ratios)) and float(ratios[-1]) < 1
+        doubt = "below it the noise of the batches may still make the run unstable" if noisy and below else ""
+        if self.upper is not None and len(ratios) and not below and float(self.value[-1]) < float(self.upper[-1]):
+            doubt = "between the two it is the size of the batches that decides where it comes to be held"
         return judge(
             ratios, self.step, self.responds, upto=int(path.step[-1]), diverged=int(path.diverged_at) > 0,
-            doubt="below it the noise of the batches may still make the run unstable" if noisy and below else "",
+            doubt=doubt,
         )  # fmt: skip
 
     @property

@@ -30,6 +30,7 @@ _LOSS, _GAUGE, _OTHER = 170, 240, 150  # heights of the panels in pixels
 _GAP = 26
 _DENSITY = SpectralDensity.name
 _FLOW = "#8A8A8A"
+_BAND = "rgba(138, 138, 138, 0.12)"
 
 
 @dataclass(frozen=True)
@@ -293,11 +294,12 @@ def _large_batches(figure: go.Figure, panel: _Panel, style: _Style, gauge: Gauge
     upper = gauge.upper / unit
     level = bool((upper == upper[0]).all())
     name = f"{gauge.upper_text} = {number(float(upper[0]))}" if level else gauge.upper_text
-    figure.add_scatter(
-        x=gauge.step.numpy(), y=upper.numpy(), mode="lines",
-        line={"color": style.limit, "width": 1.5, "dash": "dot"},
-        **style.trace(f"large batches: {name}"), row=panel.row, col=1,
-    )  # fmt: skip
+    place = {"x": gauge.step.numpy(), "mode": "lines", "row": panel.row, "col": 1}
+    assert gauge.limit is not None
+    figure.add_scatter(y=(gauge.limit / unit).numpy(), line={"width": 0}, hoverinfo="skip", showlegend=False, **place)
+    line = {"color": style.limit, "width": 1.5, "dash": "dot"}
+    shade = {"fill": "tonexty", "fillcolor": _BAND}
+    figure.add_scatter(y=upper.numpy(), line=line, **shade, **style.trace(f"large batches: {name}"), **place)
 
 
 def _following(figure: go.Figure, style: _Style, gauge: Gauge, path: Trajectory, relative: bool) -> None:

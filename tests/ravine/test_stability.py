@@ -55,3 +55,27 @@ def test_flows_without_an_end_are_counted():
     assert missing == 4
     sentence = "Left out: 4 measurements of GFS sharpness from where gradient flow was not seen to end at a minimum."
     assert sentence in result.summary()
+
+
+def test_small_batches_with_momentum_are_held_against_the_lower_end_of_a_band():
+    """2(1 - mu)/lr = 5 to 2(1 + mu)/lr = 95 (Andreyev et al. 2026, arXiv:2604.14108); without momentum both are 2/lr."""
+    land = MLP(data="chebyshev", hidden=(10,), objective="squared")
+    given = {"view": "edge", "landscape": land, "steps": 40, "every": 8, "dtype": "float64", "batch_size": 4}
+    result = compute(Experiment(optimizers=(OPTIMIZERS["heavy_ball"](lr=0.04, momentum=0.9),), **given))
+    (said,) = result.sentences()
+    value, error = result.trajectory.probes["batch_sharpness"][-1].tolist()
+    assert 0 < error < value
+    assert said.startswith(
+        f"The batch sharpness is {value:.3g} ± {error:.2g} at step 40, {value / 5:.2g} times 2(1−μ)/"
+    )
+    assert "= 5, near which small batches are seen to hold it" in said
+    assert "= 95, near which large ones do (Andreyev et al. 2026, arXiv:2604.14108)" in said
+    assert ("the size of the batches that decides" in said) == (5 <= value < 95)
+    levels = {float(one.y[0]) for one in result.figure().data if one.line.dash in ("dash", "dot")}
+    assert sorted(levels) == pytest.approx([5, 95])
+    plain = compute(Experiment(optimizers=(OPTIMIZERS["gd"](lr=0.04),), **given))
+    assert "2/η = 50" in plain.sentences()[0]
+    assert "Andreyev" not in plain.sentences()[0]
+    nesterov = compute(Experiment(optimizers=(OPTIMIZERS["nag"](lr=0.04),), **given))
+    assert nesterov.sentences()[0].startswith("The sharpness has reached")  # no plateau of its batches is known
+    assert "the noise of the batches may still make the run unstable" in nesterov.sentences()[0]
