@@ -103,8 +103,8 @@ def batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, An
         if landscape.reduction == "sum":
             st.caption(
                 f"The loss is a sum over samples: that of a minibatch is on average {own['batch_size']}/{landscape.samples} of "
-                "the whole, and so is the curvature that steps feel, while the sharpness is measured of the whole. The batch "
-                "sharpness is that of minibatches."
+                "the whole, and so is the curvature that steps feel. Thresholds for the sharpness, which is that of the whole, "
+                "are so much higher."
             )
         elif landscape.coupled:
             st.caption(

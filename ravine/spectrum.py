@@ -12,7 +12,7 @@ from landscapes.learner import Learner
 from landscapes.spectrum import spectral_density
 from ravine.cut import looked_at
 from ravine.result import Result
-from ravine.stability import until_the_end
+from ravine.stability import thresholds
 from ravine.threads import one_thread
 
 _TOLERANCE = 1e-2  # residual of the top eigenvalues, over the largest
@@ -59,14 +59,14 @@ class Density:
 def spectrum(result: Result, run: int, step: int) -> Density:
     """The spectrum at the kept step nearest to `step` of run number `run`, from 0. Raises ValueError as `cut`."""
     landscape, place = looked_at(result, run, step)
-    path, optimizer = result.paths[run], result.experiment.runs[run].optimizer
+    path = result.paths[run]
     center, at = path.params[place], int(path.params_step[place])
     classes = landscape.softmax if isinstance(landscape, Learner) else None
     count = min(landscape.dim, _MOST, max(_LEAST, (classes or 0) + _BEYOND))
     with one_thread():
         pairs = top_eigenpairs(landscape, center, count, tol=_TOLERANCE)
         found = spectral_density(landscape, center, steps=_STEPS, draws=_DRAWS)
-    limits = until_the_end(optimizer.thresholds(result.experiment.steps))
+    limits = thresholds(result.experiment.runs[run], result.experiment.steps)
     return Density(
         run=run, step=at, dim=landscape.dim, grid=found.grid.cpu().double(), density=found.density.cpu().double(),
         top=pairs.values.cpu().double(), residual=float(pairs.residuals.max()), classes=classes,

@@ -106,6 +106,8 @@ def gauges(experiment: Experiment, run: Run, path: Trajectory) -> dict[str, Gaug
         _BATCH: small if run.batch_size else plain,
         _SCALED: (until_the_end(run.optimizer.preconditioned_thresholds(steps)), rule.scaled_threshold_text),
     }
+    for name in (_SHARPNESS, _SCALED):
+        limits[name] = _of_the_whole(run, *limits[name])
     found = {}
     for name in GAUGED:
         if name not in path.probes:
@@ -125,6 +127,21 @@ def gauges(experiment: Experiment, run: Run, path: Trajectory) -> dict[str, Gaug
             there(plain[0]) if band else None, plain[1] if band else "",
         )  # fmt: skip
     return found
+
+
+def thresholds(run: Run, steps: int) -> list[float] | None:
+    """The threshold of a run for the sharpness of the loss of all samples, at each step and where it ends."""
+    return _of_the_whole(run, until_the_end(run.optimizer.thresholds(steps)), "")[0]
+
+
+def _of_the_whole(run: Run, limit: list[float] | None, text: str) -> tuple[list[float] | None, str]:
+    """A threshold as that of the curvature of the loss of all samples: of a sum, steps on minibatches feel their share alone."""
+    samples = run.landscape.samples
+    if limit is None or samples is None or not run.batch_size or run.landscape.reduction == "mean":
+        return limit, text
+    if run.landscape.reduction == "other":  # nobody knows what they feel of it
+        return None, text
+    return [samples / run.batch_size * one for one in limit], f"{text} · {samples}/{run.batch_size}"
 
 
 def telling(found: dict[str, Gauge]) -> Gauge | None:

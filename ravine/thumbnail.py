@@ -13,7 +13,7 @@ from ravine.movie import ground, pixels, tinted
 from ravine.picture import COLORS, Floats, colors_of
 from ravine.reading import on_log_scale
 from ravine.result import Result
-from ravine.stability import until_the_end
+from ravine.stability import thresholds
 
 SIZE = (360, 240)
 _SHARP = 2  # drawn twice as large, for dense screens
@@ -56,8 +56,8 @@ def _edge(result: Result) -> Image.Image:
     path, picture = result.trajectory, Image.new("RGB", _DRAWN, _PAPER)
     steps = path.step.double().numpy() / max(1, result.experiment.steps)
     sharp = path.probes["sharpness"].double().cpu().numpy()
-    thresholds = until_the_end(result.experiment.optimizers[0].thresholds(result.experiment.steps))
-    level = thresholds[0] if thresholds else float(np.nanmax(sharp))
+    limits = thresholds(result.experiment.runs[0], result.experiment.steps)
+    level = limits[0] if limits else float(np.nanmax(sharp))
     seen = np.isfinite(sharp)
     top = max(1.35 * level, 1.05 * float(sharp[seen].max()))
     _line(picture, _on_paper(np.array([0.0, 1.0]), np.array([level, level]) / top), COLORS[2])

@@ -7,6 +7,7 @@ from torch import nn
 from landscapes import LANDSCAPES, from_module
 from optimizers import OPTIMIZERS
 from ravine import own
+from ravine.stability import gauges
 from tests.pages.visitor import settled, small, visit_link
 
 
@@ -25,7 +26,15 @@ def test_notes_and_what_minibatches_of_a_sum_mean_are_said(total):
     rules = (OPTIMIZERS["gd"](lr=0.01),)
     experiment = small("edge", landscape=total, optimizers=rules, batch_size=3, probes=("test_loss",), steps=4)
     app = visit_link(experiment)
-    settled(app, "edge")
+    job = settled(app, "edge")
+    (run,), (path,) = experiment.runs, job.result.paths
+    found = gauges(experiment, run, path)
+    assert found["sharpness"].limit.tolist() == [pytest.approx(2 / 0.01 * 12 / 3)] * len(found["sharpness"].step)
+    # The exact quadratic: sums of 2 (x, 1)(x, 1)' over all samples.
+    rows = torch.stack([torch.linspace(-1, 1, 12), torch.ones(12)], dim=1).double()
+    top = torch.linalg.eigvalsh(2 * rows.T @ rows)[-1]
+    torch.testing.assert_close(found["sharpness"].value, top.expand(len(found["sharpness"].step)), rtol=1e-4, atol=0)
+    assert found["batch_sharpness"].limit[0] == pytest.approx(2 / 0.01)
     captions = [one.value.replace("\\", "") for one in app.caption]
     assert any(text.startswith("The loss is a sum over samples, and so is the landscape") for text in captions)
     assert any("on average 3/12 of the whole" in text for text in captions)
