@@ -68,13 +68,12 @@ def judged(log: Log) -> Judgement | None:
         return None
     named = log.header.get("responds") or ("scaled" if log.scaled else "plain")
     responds = Response(named) if named in list(Response) else Response.PLAIN
-    return judge(
-        ratios.values.tolist(),
-        ratios.step.tolist(),
-        responds,
-        upto=int(log.step[-1]),
-        doubt=_doubt(log, float(ratios.values[-1])),
-    )
+    taken = ratios.values.tolist(), ratios.step.tolist(), responds
+    upto, doubt = int(log.step[-1]), _doubt(log, float(ratios.values[-1]))
+    found = judge(*taken, upto=upto, doubt=doubt)
+    if found.outlook in (Outlook.SMOOTH, Outlook.DAMPED) and (doubt := _jumps(ratios.values, found) or _rose(log)):
+        return judge(*taken, upto=upto, doubt=doubt)
+    return found
 
 
 def _stability(log: Log) -> list[str]:
@@ -160,6 +159,26 @@ def _doubt(log: Log, ratio: float) -> str:
     if log.header.get("partial"):
         return "the optimizer also moves parameters that the model does not have, whose curvature is not in it"
     return ""
+
+
+def _jumps(ratios: Numbers, found: Judgement) -> str:
+    """That a low ratio is one among high ones, as a clause."""
+    late = ratios[_late(np.isfinite(ratios))]
+    if found.course is not Course.REACHED or found.outlook is not Outlook.SMOOTH or late.max() < 1:
+        return ""
+    return f"the ratio jumps, and was 1 or more at {int((late >= 1).sum())} of the last {len(late)} looks"
+
+
+def _rose(log: Log) -> str:
+    """That the loss went up over the late looks, as a clause: then nothing converges, whatever the latest ratio is."""
+    loss = log.fields["loss"]
+    late = _late(np.isfinite(loss))
+    if len(late) < 2 or loss[late[-1]] <= loss[late[0]] + _AWAY * abs(loss[late[0]]):
+        return ""
+    return (
+        f"the loss on the watched data rose from {loss[late[0]]:.3g} at step {log.step[late[0]]:,} to {loss[late[-1]]:.3g} at step "
+        f"{log.step[late[-1]]:,} all the same"
+    )
 
 
 def _cosine(log: Log) -> float:
@@ -275,6 +294,8 @@ def _losses(log: Log) -> list[str]:
 
 def _rounding(log: Log) -> list[str]:
     unmoved = log.fields["unmoved"]
+    if not log.header.get("rule"):  # some rules leave parameters as they are on purpose
+        return []
     unmoved = unmoved[np.isfinite(unmoved)]
     if not len(unmoved) or unmoved[-1] < _LOST or log.fields["lr"][-1] == 0:
         return []

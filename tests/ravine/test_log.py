@@ -191,6 +191,24 @@ def test_losses_that_rise_or_end():
     ]
 
 
+def test_where_the_loss_rises_nothing_converges():
+    settings = {"sharpness": [1.0] * 6, "threshold": [10.0] * 6}
+    said = log_with(**settings, loss=[1.0, 1.0, 1.0, 1.0, 1.5, 2.0]).findings()[0]
+    assert "no verdict: the loss on the watched data rose from 1 at step 3 to 2 at step 5 all the same" in said
+    assert "no verdict" not in log_with(**settings, loss=[2.0, 1.5, 1.0, 1.0, 1.05, 1.04]).findings()[0]
+
+
+def test_a_low_ratio_among_high_ones_is_no_verdict():
+    said = log_of([20, 9, 30, 0.1, 25, 1, 40, 0.1]).findings()[0]
+    assert "no verdict: the ratio jumps, and was 1 or more at 2 of the last 4 looks" in said
+
+
+def test_what_rounding_takes_is_told_of_rules_that_move_everything():
+    settings = {"lr": [1.0] * 2, "unmoved": [0.9, 0.5]}
+    assert "left 50% of the parameters" in log_with({"rule": "Adam"}, **settings).findings()[-1]
+    assert "rounded" not in log_with(**settings).findings()[-1]
+
+
 def test_a_log_of_an_earlier_version_is_read():
     log = log_with({"scaled": True, "threshold": "2/η"}, preconditioned_sharpness=[5.0] * 5, threshold=[10.0] * 5)
     assert "At step 4 the preconditioned sharpness is 5, 0.5 times the threshold 2/η = 10" in log.findings()[0]
