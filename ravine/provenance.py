@@ -81,7 +81,8 @@ def told(held: Mapping[str, str]) -> str:
         if name in held
     )
     where = " ".join(held[name] for name in ("processor", "cpu_capability", "cuda") if name in held)
-    return f"Computed on {held['date']} by {made} with {with_what}, on {where} in {held.get('threads', '?')} thread(s)."
+    threads = held.get("threads", "?")
+    return f"Computed on {held['date']} by {made} with {with_what}, on {where}, {threads} thread{'s' * (threads != '1')}."
 
 
 def read(held: Any) -> Provenance:

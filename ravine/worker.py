@@ -154,13 +154,13 @@ class _Serving:
 
 def _sendable(result: Result) -> tuple[Any, ...]:
     """What makes the result again where its experiment is known: see `received`."""
-    return result.arrays(), result.done, result.total, result.phase, result.recalled
+    return result.arrays(), result.provenance, result.done, result.total, result.phase, result.recalled
 
 
 def received(experiment: Experiment, sent: tuple[Any, ...]) -> Result:
     """The inverse of what a worker sends, bit by bit."""
-    arrays, done, total, phase, recalled = sent
-    result = Result.from_arrays(experiment, arrays)
+    arrays, made, done, total, phase, recalled = sent
+    result = Result.from_arrays(experiment, arrays, made)
     return dataclasses.replace(result, done=done, total=total, phase=phase, recalled=recalled)
 
 

@@ -26,42 +26,46 @@ PLAIN = {
 ADAPTIVE = {
     "adam": OPTIMIZERS["adam"](lr=1e-2, beta1=0.9, beta2=0.99),
     "rmsprop": OPTIMIZERS["rmsprop"](lr=3e-3, a=0.99),
-    "calm": OPTIMIZERS["adam"](lr=1e-4, beta1=0.9, beta2=0.99),
+    "calm": OPTIMIZERS["adam"](lr=1e-5, beta1=0.9, beta2=0.99),
 }
+
+
+# A single run at the edge is chaotic: on one processor it hovers, on another it is climbing back from a fall when it ends.
+STARTS = CHEBYSHEV.start(7)
 
 
 @pytest.fixture(scope="module")
 def plain():
-    return run(CHEBYSHEV, list(PLAIN.values()), steps=900, probes=["sharpness"], record_every=9, params_every=900)
+    return run(CHEBYSHEV, list(PLAIN.values()), STARTS, steps=900, probes=["sharpness"], record_every=9, params_every=900)
 
 
 @pytest.fixture(scope="module")
 def adaptive():
     kinds = ["preconditioned_sharpness"]
-    return run(CHEBYSHEV, list(ADAPTIVE.values()), steps=700, probes=kinds, record_every=10, params_every=700)
+    return run(CHEBYSHEV, list(ADAPTIVE.values()), STARTS, steps=700, probes=kinds, record_every=10, params_every=700)
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_sharpness_hovers_at_the_threshold_unless_the_step_is_small(plain, name):
     path = plain.of(list(PLAIN).index(name))
-    share = late(path.probes["sharpness"]) / PLAIN[name].stability_threshold()
+    share = (late(path.probes["sharpness"]) / PLAIN[name].stability_threshold()).median()
     if name == "calm":
         assert share < 0.5
     else:
         assert 0.9 <= share <= 1.15
-        assert path.loss[-1] < path.loss[0] / 2
-        assert (path.loss.diff() > 0).any()  # and the loss does not fall at each step
+        assert (path.loss[-1] / path.loss[0]).median() < 1 / 2
+        assert (path.loss.diff(dim=0) > 0).any(0).all()  # and the loss does not fall at each step
 
 
 @pytest.mark.parametrize("name", ADAPTIVE)
 def test_preconditioned_sharpness_hovers_at_the_threshold_unless_the_step_is_small(adaptive, name):
     path = adaptive.of(list(ADAPTIVE).index(name))
-    share = late(path.probes["preconditioned_sharpness"]) / ADAPTIVE[name].preconditioned_threshold()
+    share = (late(path.probes["preconditioned_sharpness"]) / ADAPTIVE[name].preconditioned_threshold()).median()
     if name == "calm":
         assert not 0.9 <= share <= 1.15
     else:
         assert 0.9 <= share <= 1.15
-        assert path.loss[-1] < path.loss[0] / 2
+        assert (path.loss[-1] / path.loss[0]).median() < 1 / 2
 
 
 def test_sharpness_hovers_on_digits():

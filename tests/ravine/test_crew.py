@@ -158,6 +158,7 @@ def test_each_partial_result_travels_bit_by_bit(view):
         sent = pickle.loads(pickle.dumps(worker._sendable(result), protocol=5))
         again = worker.received(result.experiment, sent)
         same(again, result)
+        assert again.provenance == result.provenance
         assert (again.done, again.total, again.phase) == (result.done, result.total, result.phase)
         assert again.recalled == result.recalled
 
