@@ -59,8 +59,8 @@ class Batch(NamedTuple):
         return _holds_number(tuple(self))
 
     def _parts(self) -> list[Tree]:
-        """Arguments and targets."""
-        return [*(self.inputs if isinstance(self.inputs, tuple) else [self.inputs]), self.targets]
+        args, kwargs = arguments(self.inputs)
+        return [*args, *kwargs.values(), self.targets]
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> Batch:
         """The same batch with `function` applied to its tensors; one that is there twice stays one."""
@@ -87,6 +87,14 @@ class Batch(NamedTuple):
     def taken(self, index: Any) -> Batch:
         """The samples of `index`, a slice or indices; for a batch that can be cut."""
         return self.mapped(lambda leaf: leaf[index])
+
+
+def arguments(inputs: Tree) -> tuple[tuple[Tree, ...], dict[str, Tree]]:
+    """The inputs of a batch as a module is called with them: by position, and by name."""
+    if isinstance(inputs, dict):
+        return (), inputs
+    several = isinstance(inputs, tuple) and not hasattr(inputs, "_fields")
+    return (inputs if several else (inputs,)), {}
 
 
 def mapped(tree: Tree, function: Callable[[Tensor], Tensor]) -> Tree:
@@ -118,12 +126,13 @@ def _lengths(tree: Tree) -> set[int] | None:
     """
     if isinstance(tree, Tensor):
         return {len(tree)} if tree.ndim else None
-    if not isinstance(tree, (Mapping, tuple, list)):
+    if not isinstance(tree, (Mapping, tuple, list)) or isinstance(tree, PackedSequence):
         return None
     parts = [_lengths(one) for one in (tree.values() if isinstance(tree, Mapping) else tree)]
     spoken = [lengths for lengths in parts if lengths is not None]
     shared = set.intersection(*spoken) if spoken else None
-    return shared if isinstance(tree, Mapping) else {len(tree)} | (shared or set())
+    named = isinstance(tree, Mapping) or hasattr(tree, "_fields")
+    return shared if named else {len(tree)} | (shared or set())
 
 
 def _holds_rows(leaf: Tensor, size: int) -> bool:
@@ -284,8 +293,17 @@ def _batch(given: Any) -> Batch:
     if len(given) == 1:
         return _batch(given[0])
     *inputs, targets = given
-    first = tuple(inputs[0]) if isinstance(inputs[0], list) else inputs[0]
-    return Batch(first if len(inputs) == 1 else tuple(inputs), targets)
+    if len(inputs) > 1:
+        return Batch(tuple(inputs), targets)
+    return Batch(tuple(inputs[0]) if _are_columns(inputs[0], targets) else inputs[0], targets)
+
+
+def _are_columns(inputs: Tree, targets: Tree) -> bool:
+    """Is a list one of several arguments, as a DataLoader puts them together, rather than one argument with an entry a sample?"""
+    wanted = _lengths(targets)
+    return isinstance(inputs, list) and all(
+        wanted is None or (rows := _lengths(one)) is None or bool(rows & wanted) for one in inputs
+    )
 
 
 def _tensors(tree: Tree) -> Tree:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from landscapes import derivatives, execution
+from landscapes.batches import arguments
 from landscapes.copies import Whole, copied, observers_removed, plain_state, rebound, twins, uncopyable
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -276,8 +277,8 @@ def _first_copy(given: Whole) -> Whole:
 
 
 def _outputs(whole: Whole, inputs: Any) -> Any:
-    args = inputs if isinstance(inputs, tuple) else () if isinstance(inputs, dict) else (inputs,)
-    return whole.module(*args, **(inputs if isinstance(inputs, dict) else {}))
+    args, kwargs = arguments(inputs)
+    return whole.module(*args, **kwargs)
 
 
 def _named(whole: nn.Module) -> Iterator[tuple[str, Tensor]]:

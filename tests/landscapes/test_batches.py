@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from landscapes import from_module, top_eigenpairs
@@ -188,6 +189,41 @@ def test_targets_that_are_a_list_of_things_for_each_sample(counts):
     for given in (data, (X[:4], targets)):
         land = made(module, nearest, given)
         agrees(land, module, lambda forward: nearest(forward(X[:4].double()), double))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell, self.out = nn.GRU(3, 4), nn.Linear(4, 2)
+
+    def forward(self, sequences):
+        return self.out(self.cell(sequences)[1][0])
+
+
+class Pooled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(3, 2)
+
+    def forward(self, sequences):
+        assert isinstance(sequences, list)
+        return torch.stack([self.out(one).mean(0) for one in sequences])
+
+
+def test_sequences_of_different_lengths_packed_or_in_a_list():
+    """As one argument; a list of columns, as a DataLoader makes them of tuples, is several."""
+    sequences = [randn(length, 3, seed=length) for length in (5, 3, 2)]
+    double = [one.double() for one in sequences]
+    module = seeded(Recurrent)
+    land = made(module, nn.MSELoss(), (pack_sequence(sequences), Y[:3]))
+    agrees(land, module, lambda forward: functional.mse_loss(forward(pack_sequence(double)), Y[:3].double()))
+    module = seeded(Pooled)
+    for lists in (sequences, [X[:4], X[4:8], X[8:12]]):
+        land = made(module, nn.MSELoss(), (lists, Y[:3]))
+        agrees(land, module, lambda f, given=lists: functional.mse_loss(f([one.double() for one in given]), Y[:3].double()))  # fmt: skip
+    module = seeded(Graph)
+    land = made(module, nn.MSELoss(), [[[X, torch.eye(24)], Y]])
+    agrees(land, module, lambda f: functional.mse_loss(f(X.double(), torch.eye(24).double()), Y.double()))
 
 
 def test_named_tuples_stay_what_they_are():
