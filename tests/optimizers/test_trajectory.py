@@ -3,13 +3,14 @@
 import dataclasses
 import itertools
 import re
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
 
 from landscapes import LANDSCAPES, MLP, Formula, Landscape
 from optimizers import OPTIMIZERS, PROBES, Optimizer, iterate, run, running
+from tests.optimizers.comparison import assert_same_path
 from tests.probing import every_probe
 from tests.rounding import amplified
 
@@ -124,7 +125,7 @@ def test_rules_side_by_side_do_what_they_do_alone(land):
         for index, rule in enumerate(rules):
             alone = run(land, rule, start, steps)
             if land is not ROSENBROCK:  # batched matrix products and eigenvectors round otherwise than single ones
-                torch.testing.assert_close(together.params[:, index], alone.params, rtol=1e-11, atol=1e-12)
+                assert_same_path(alone.params, together.params[:, index], 1e-11, partial(points, land, rule, start, steps))
             else:
                 assert_same(together.params[:, index], alone.params)
                 assert_same(together.loss[:, index], alone.loss)
