@@ -18,7 +18,8 @@ class Unreachable(ValueError):
 
 
 class Cluster(Executor):
-    """The executor of a Dask client. Every piece runs on one thread, as here, so that it has the same bits."""
+    """The executor of a Dask client. Every piece runs on one thread, as here: on processors of one kind it
+    has the same bits."""
 
     def __init__(self, client: Any):
         self._client, self._inner = client, client.get_executor()

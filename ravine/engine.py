@@ -33,7 +33,7 @@ _WORK = 1000  # pieces that a slice and its training count as
 
 
 def compute(experiment: Experiment, *, store: Store | None = None, executor: Executor | None = None) -> Result:
-    """The result of an experiment, from the store if it is there. Same experiment, same machine, same bits."""
+    """The result of an experiment, from the store if it is there. Same experiment, same kind of machine, same bits."""
     *_, result = computing(experiment, store=store, executor=executor)
     return result
 

@@ -82,7 +82,9 @@ def told(held: Mapping[str, str]) -> str:
     )
     where = " ".join(held[name] for name in ("processor", "cpu_capability", "cuda") if name in held)
     threads = held.get("threads", "?")
-    return f"Computed on {held['date']} by {made} with {with_what}, on {where}, {threads} thread{'s' * (threads != '1')}."
+    return (
+        f"Computed on {held['date']} by {made} with {with_what}, on {where}, {threads} thread{'s' * (threads != '1')}."
+    )
 
 
 def read(held: Any) -> Provenance:

@@ -18,6 +18,9 @@ from torch.utils._pytree import tree_leaves
 
 DEVICES = ["meta", *(["cuda"] if torch.cuda.is_available() else [])]
 every_device = pytest.mark.parametrize("device", DEVICES)
+# Those on which there are numbers to compare.
+COMPUTING = ["cpu", *DEVICES[1:]]
+every_computing_device = pytest.mark.parametrize("device", COMPUTING)
 
 _DRAWS = ("rand", "normal", "bernoulli", "uniform")  # drawn on the CPU by design: the same numbers on every device
 

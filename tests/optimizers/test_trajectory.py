@@ -125,7 +125,9 @@ def test_rules_side_by_side_do_what_they_do_alone(land):
         for index, rule in enumerate(rules):
             alone = run(land, rule, start, steps)
             if land is not ROSENBROCK:  # batched matrix products and eigenvectors round otherwise than single ones
-                assert_same_path(alone.params, together.params[:, index], 1e-11, partial(points, land, rule, start, steps))
+                assert_same_path(
+                    alone.params, together.params[:, index], 1e-11, partial(points, land, rule, start, steps)
+                )
             else:
                 assert_same(together.params[:, index], alone.params)
                 assert_same(together.loss[:, index], alone.loss)

@@ -36,7 +36,9 @@ STARTS = CHEBYSHEV.start(7)
 
 @pytest.fixture(scope="module")
 def plain():
-    return run(CHEBYSHEV, list(PLAIN.values()), STARTS, steps=900, probes=["sharpness"], record_every=9, params_every=900)
+    return run(
+        CHEBYSHEV, list(PLAIN.values()), STARTS, steps=900, probes=["sharpness"], record_every=9, params_every=900
+    )
 
 
 @pytest.fixture(scope="module")
