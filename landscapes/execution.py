@@ -33,18 +33,21 @@ class Plainly(TorchFunctionMode):
     Without `dropout` none is applied, wherever it is: in nn.Dropout, functional, in attention or between recurrent layers.
     With `math_attention` attention is computed by matrix products and a softmax, which can be differentiated twice; torch's
     fused kernels cannot. `seen` collects what was answered for, of "shortened" (embeddings with max_norm), "by frequency"
-    (embeddings with scale_grad_by_freq).
+    (embeddings with scale_grad_by_freq); `dtypes`, if given, in what the results that need a gradient are computed.
     """
 
-    def __init__(self, dropout: bool, math_attention: bool, seen: set[str] | None = None):
+    def __init__(self, dropout: bool, math_attention: bool, seen: set[str], dtypes: set[torch.dtype] | None):
         super().__init__()
-        self.dropout, self.math_attention, self.seen = dropout, math_attention, set() if seen is None else seen
+        self.dropout, self.math_attention, self.seen, self.dtypes = dropout, math_attention, seen, dtypes
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         handler = _HANDLERS.get(func)
-        return func(*args, **(kwargs or {})) if handler is None else handler(self, func, args, kwargs or {})
+        result = func(*args, **(kwargs or {})) if handler is None else handler(self, func, args, kwargs or {})
+        if self.dtypes is not None and isinstance(result, Tensor) and result.requires_grad:
+            self.dtypes.add(result.dtype)
+        return result
 
 
 def _dropout(mode: Plainly, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice, pairwise, product
@@ -65,6 +65,7 @@ class Model:
         self.together = True
         self._dtypes = {name: one.dtype for name, one in trainable.items()}
         self._narrow: torch.dtype | None = None  # the one precision in which the module computes
+        self._inside = torch.float64  # the roughest in which it computes something that depends on its parameters
         self._width = 1.0  # numbers per sample of the widest layer
         self._graph = 0.0  # numbers per sample in the graph of a gradient
         self._examine()
@@ -249,6 +250,8 @@ class Model:
                 "or a no_grad() on the way."
             )
         self._tell_what_was_answered()
+        for sentence in self.objective.settle_captured(partial(self._of, piece), self.initial, self._in_inputs):
+            self._say(sentence)
         self.tried = piece = self._examine_precision(piece)
         self._examine_calls(piece)
         self._examine_curvature(piece)  # before runs: plain attention can also be batched over them
@@ -292,8 +295,11 @@ class Model:
                 "requires_grad = False makes them constants"
             )
         points = [self.initial, 0.9 * self.initial + 0.01]
-        for sentence in self.objective.settle(lambda params: self.loss(params, piece), points, self._in_inputs):
+        for sentence in self.objective.settle(partial(self._of, piece), points):
             self._say(sentence)
+
+    def _of(self, batch: Batch, params: Tensor) -> Tensor:
+        return self.loss(params, batch)
 
     def _tell_what_was_answered(self) -> None:
         if self.objective.stochastic and self.objective.dropout is None:
@@ -345,13 +351,19 @@ class Model:
             self._compute(False)
             other = piece.mapped(partial(self._place, self.initial.to(dtype)))
             try:
-                derivatives.value_and_grad(lambda params, other=other: self.loss(params, other), self.initial.to(dtype))  # type: ignore[misc]
+                with self.objective.computing() as found:
+                    derivatives.value_and_grad(partial(self._of, other), self.initial.to(dtype))
             except Exception as failure:
                 failures.append(failure)
                 continue
             if failures:
                 self._compute(False, narrow=dtype)
                 self._say(f"The module computes in {dtype} only, whatever precision is asked for", failures[0])
+            self._inside = _roughest(found | {dtype})
+            if torch.finfo(self._inside).eps > _ROUGH:
+                self._say(
+                    f"The module computes in {self._inside} in places, whatever precision is asked for: all numbers are that rough"
+                )
             return piece.mapped(partial(self._place, self.initial))
         self._compute(stands)
         self._say(
@@ -365,9 +377,8 @@ class Model:
     def precision(self) -> torch.dtype | None:
         """The roughest precision in which the module insists to compute; None where it computes in any."""
         if not self.objective.as_it_stands:
-            return self._narrow
-        floating = [one.dtype for one in self.objective.tensors().values() if one.is_floating_point()]
-        return max(floating, key=lambda dtype: torch.finfo(dtype).eps)
+            return None if self._inside == torch.float64 else self._inside
+        return _roughest(one.dtype for one in self.objective.tensors().values() if one.is_floating_point())
 
     def _place(self, like: Tensor, leaf: Tensor) -> Tensor:
         """A tensor where, and but for a module that computes as it stands, in the dtype in which a call has its parameters."""
@@ -430,6 +441,8 @@ class Model:
 
     def _examine_curvature(self, piece: Batch) -> None:
         point = self.initial if self.precision else self.initial.double()
+        if self.precision == torch.float32 and self._narrow is None and not self.objective.as_it_stands:
+            point = self.initial.float()  # where something is computed in it, steps have to be as long as it needs
         piece = piece.mapped(partial(self._place, point))
         rough = self.precision is not None and torch.finfo(self.precision).eps > _ROUGH
         findings = []
@@ -446,6 +459,10 @@ class Model:
 
     def _say(self, sentence: str, failure: Exception | None = None) -> None:
         self.notes.append(f"{sentence}." if failure is None else f"{sentence}: {line(failure)}")
+
+
+def _roughest(dtypes: Iterable[torch.dtype]) -> torch.dtype:
+    return max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
 
 
 def _remedy(failure: Exception) -> str:

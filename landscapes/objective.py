@@ -41,6 +41,7 @@ class Objective:
         self.alone, self.stochastic, self.math_attention = True, False, False
         self.as_it_stands = False  # does every tensor keep its own precision, whatever the parameters of a call have?
         self.answered: set[str] = set()  # what the module asked of torch that was done in another way
+        self._dtypes: set[torch.dtype] | None = None
         self._captured = False  # does the loss hold the module or its parameters by itself?
         self._names = _short(self.whole)
         self._local = threading.local()
@@ -102,6 +103,15 @@ class Objective:
         finally:
             self._local.observers = []
 
+    @contextmanager
+    def computing(self) -> Iterator[set[torch.dtype]]:
+        """Collects the precisions of the results that depend on the parameters."""
+        self._dtypes = set()
+        try:
+            yield self._dtypes
+        finally:
+            self._dtypes = None
+
     def _call(self, work: Callable[[Whole], Any], tensors: Mapping[str, Tensor], like: Tensor) -> Any:
         named = {name: tensors[short] for name, short in self._names.items()}
         whole = copied(self.whole, partial(self._place, like), self._instead(named)) if self.alone else self._own(like)
@@ -147,18 +157,18 @@ class Objective:
             if self.stochastic:
                 stack.enter_context(execution.draws_of(self.dropout or 0, like.device))
             stack.enter_context(execution.checkpoints_run_directly())
-            stack.enter_context(execution.Plainly(self.dropout is not None, self.math_attention, self.answered))
+            stack.enter_context(
+                execution.Plainly(self.dropout is not None, self.math_attention, self.answered, self._dtypes)
+            )
             yield
 
     # ---------------------------------------------------------------- how it can be called
 
-    def settle(self, loss: Callable[[Tensor], Tensor], points: list[Tensor], in_inputs: bool) -> Iterator[str]:
-        """Finds out by `loss(params)`, at points (dim,), how calls are to be made; sentences about that. Does the loss
-        differentiate in its inputs? Then its graph leads to them too.
+    def settle(self, loss: Callable[[Tensor], Tensor], points: list[Tensor]) -> Iterator[str]:
+        """Finds out by `loss(params)`, at points (dim,), how calls are to be made; sentences about that.
 
         Raises ValueError, with the remedy, where no way is right.
         """
-        yield from self._settle_captured(loss, points[0], in_inputs)
         truth = [derivatives.value_and_grad(loss, point) for point in points]
         if bool(truth[0][0].isnan()):
             self._refuse_stale(loss, points[0])
@@ -176,8 +186,11 @@ class Objective:
             self.alone = True
             yield reason
 
-    def _settle_captured(self, loss: Callable[[Tensor], Tensor], point: Tensor, in_inputs: bool) -> Iterator[str]:
-        """Does the loss take the module's parameters from the module itself, as a penalty on them may, and not from the call?"""
+    def settle_captured(self, loss: Callable[[Tensor], Tensor], point: Tensor, in_inputs: bool) -> Iterator[str]:
+        """Does the loss take the module's parameters from the module itself, as a penalty on them may, and not from the call?
+
+        The graph of a loss that differentiates in its inputs leads to them too. Sentences and errors as in `settle`.
+        """
         given = {id(one) for one in self._given.parameters()}
 
         def reached() -> list[Tensor]:

@@ -674,3 +674,28 @@ def test_a_module_in_half_precision_is_evaluated_in_the_one_asked_for(dtype):
     assert not land.notes
     twin = copy.deepcopy(module).double()
     assert_same_landscape(land, quiet(twin, data=(X.to(dtype).double(), Y.to(dtype).double())))
+
+
+def test_single_precision_inside_is_no_fault_of_the_gradient():
+    """As language models do, whose logits are cast before their loss."""
+    land = quiet(plain(), lambda outputs, targets: MSE(outputs.float(), targets.float()))
+    assert land.model.precision == torch.float32
+    assert not land.notes
+    params, vector = elsewhere(land), randn(land.dim, seed=8).double()
+    torch.testing.assert_close(
+        land.hvp(params, vector), quiet(plain()).hvp(params, vector), rtol=1e-4, atol=1e-5
+    )  # float32
+
+
+def test_half_precision_inside_is_said():
+    notes = quiet(plain(), lambda outputs, targets: MSE(outputs.bfloat16(), targets.bfloat16()).float()).notes
+    assert any("torch.bfloat16 in places" in note for note in notes)
+    assert not any("surrogate" in note for note in notes)
+
+
+def test_a_loss_that_calls_the_module_on_numbers_of_one_precision_is_narrow():
+    module = plain()
+    land = quiet(module, lambda outputs, targets: MSE(outputs, targets) + MSE(module(X + 1), targets))
+    assert any("torch.float32 only" in note for note in land.notes)
+    expected = quiet(plain()).loss(land.start()[0]) + quiet(plain(), data=(X + 1, Y)).loss(land.start()[0])
+    torch.testing.assert_close(land.loss(land.start()[0]), expected, rtol=1e-6, atol=0)  # float32
