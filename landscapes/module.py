@@ -285,9 +285,10 @@ class ModuleLandscape(Learner):
 
     def _differences(self, params: Tensor, batch: Tensor | None) -> Callable[[Tensor], Tensor]:
         """In float64 where that is to be had: in float32 no step is short enough for kinks and long enough for rounding."""
-        exact = params if self.model.precision or params.device.type == "mps" else params.double()
+        dtype = params.dtype if params.device.type == "mps" else self.model.precision or torch.float64
+        exact = params.to(dtype)
         operator = derivatives.hessian_by_differences(lambda point: self._value_and_grad(point, batch)[1], exact)
-        return lambda vectors: operator(vectors.to(exact.dtype)).to(params.dtype)
+        return lambda vectors: operator(vectors.to(dtype)).to(params.dtype)
 
     def _work(self, params: Tensor, batch: Tensor | None) -> Iterator[Work]:
         """Chunks of runs, each with the terms whose sum is its loss."""

@@ -5,8 +5,8 @@ out what it depends on. Differences of gradients find that out, but mean nothing
 jump. So each is held against what the faults of the other cannot imitate, on a few samples and away from special points:
 
 - the gradient against differences of the loss, which is continuous at kinks;
-- double backward against differences of the gradient over shrinking steps, of which that one counts whose two sides agree
-  best: a step across a kink has another slope on its other side;
+- double backward against differences of the gradient over shrinking steps, of which those count whose two sides agree: a step
+  across a kink has another slope on its other side;
 - double backward against its own symmetry, u'Hv = v'Hu.
 
 Where a value goes through something that its gradient takes no notice of (rounding with a straight-through gradient, a
@@ -41,6 +41,8 @@ _FLAT = {
     torch.float32: 1e-3,
 }  # a gradient that moves by less of its size is constant up to rounding
 
+_ROUNDING = 4  # epsilons by which a loss or gradient may be off
+
 _NONE = "There are no Hessian-vector products of this module: "
 _KINKS = "differences of its gradient cross kinks or jumps however short their steps are"
 
@@ -60,26 +62,65 @@ class Finding(NamedTuple):
 
 
 class _Slope(NamedTuple):
-    """A difference quotient of a loss () or gradient (dim,), over the step whose two sides agree best."""
+    """A difference quotient of a loss () or gradient (dim,)."""
 
     value: Tensor
-    gap: float  # between the slopes of the two sides
+    gap: float  # between the slopes of the two sides, with what rounding may hide of it
     scale: float  # what counts as large
 
     @property
     def smooth(self) -> bool:
         return self.gap <= _SMOOTH[self.value.dtype] * self.scale
 
-    @property
-    def exact(self) -> bool:
-        return self.gap <= _CLOSE[self.value.dtype] * self.scale
+    def near(self, other: Tensor, gap: float = 0.0) -> bool:
+        scale = max(self.scale, float(other.norm()))
+        return self.apart(other) <= max(_CLOSE[other.dtype] * scale, 2 * (self.gap + gap))
 
-    def error(self, claimed: Tensor) -> float:
-        """By how much of its size what autograd claims is off; 0 where this difference cannot tell."""
-        apart, scale = float((self.value - claimed).norm()), max(self.scale, float(claimed.norm()))
-        if not self.smooth or apart <= max(_CLOSE[self.value.dtype] * scale, 2 * self.gap):
-            return 0.0
-        return apart / scale if apart < torch.inf else torch.inf  # what is claimed may be no number
+    def apart(self, other: Tensor) -> float:
+        return float((self.value - other).norm())
+
+    @property
+    def roughness(self) -> float:
+        rough = self.gap / self.scale if self.scale > 0 else self.gap
+        return rough if rough < torch.inf else torch.inf  # where a step led to what is no number, too
+
+
+class _Slopes:
+    """Difference quotients over steps of several lengths, and what autograd claims that they should be (None for nothing)."""
+
+    def __init__(self, here: Tensor, claimed: Tensor | None, least: float):
+        self._here, self._claimed, self._least = here, claimed, least
+        self._smoothest: list[_Slope] = []
+        self.agree = False  # does any confirm what is claimed?
+
+    def add(self, ahead: Tensor, behind: Tensor, reach: float) -> None:
+        value = (ahead - behind) / (2 * reach)
+        gap = (ahead - 2 * self._here + behind).norm()
+        gap = gap + _ROUNDING * torch.finfo(self._here.dtype).eps * self._here.norm()
+        slope = _Slope(value, float(gap) / reach, max(float(value.norm()), self._least))
+        self.agree = self.agree or (self._claimed is not None and slope.smooth and slope.near(self._claimed))
+        self._smoothest = sorted([*self._smoothest, slope], key=lambda one: one.roughness)[:2]
+
+    @property
+    def value(self) -> Tensor:
+        return self._smoothest[0].value
+
+    @property
+    def contradict(self) -> bool:
+        """Do the two best agree with each other, and with what is claimed not?"""
+        if self.agree:
+            return False
+        one, other = self._smoothest
+        if not (one.smooth and other.smooth and one.near(other.value, other.gap)):
+            return False
+        return self._claimed is None or not one.apart(self._claimed) < 2 * one.apart(other.value)
+
+    @property
+    def off(self) -> float:
+        """By how much of its size the claim is off."""
+        assert self._claimed is not None
+        apart = self._smoothest[0].apart(self._claimed)
+        return apart / max(self._smoothest[0].scale, float(self._claimed.norm()))
 
 
 class _Twice:
@@ -87,7 +128,7 @@ class _Twice:
 
     def __init__(self, loss: Loss, zero: Tensor, least: float):
         self._least = least  # smaller products are rounding
-        self._directions = [_normal(zero, seed) for seed in (1, 2)]
+        self.direction, self.other = _normal(zero, 1), _normal(zero, 2)
         self.graph = 0
         try:
             with derivatives.counting_saved() as saved:
@@ -98,24 +139,23 @@ class _Twice:
         except Exception as failure:  # whatever a user's code raises
             self.failure = line(failure)
 
+    @cached_property
+    def _other_product(self) -> Tensor:
+        return self._operator(self.other)
+
+    def asymmetry(self, along: Tensor, other: Tensor) -> float:
+        """|u'Hv - v'Hu| over the size of the products H v along the two directions."""
+        apart = float((self.other @ along - self.direction @ other).abs())
+        return apart / max(self._least, float(along.norm()), float(other.norm())) if apart else 0.0
+
     @property
-    def direction(self) -> Tensor:
-        return self._directions[0]
-
-    @cached_property
-    def _other(self) -> Tensor:
-        return self._operator(self._directions[1])
-
-    @cached_property
-    def _asymmetry(self) -> float:
-        """|u'Hv - v'Hu| over the size of the products."""
-        apart = float((self._directions[1] @ self.product - self.direction @ self._other).abs())
-        return apart / max(self._least, float(self.product.norm()), float(self._other.norm())) if apart else 0.0
+    def _apart(self) -> float:
+        return self.asymmetry(self.product, self._other_product)
 
     @property
     def symmetric(self) -> bool:
         """Are products those of some Hessian, and not zero because nothing was kept to differentiate again?"""
-        return not self.failure and self._asymmetry <= _CLOSE[self.product.dtype] and bool(self.product.any())
+        return not self.failure and bool(self.product.any()) and self._apart <= _CLOSE[self.product.dtype]
 
     @property
     def fault(self) -> str:
@@ -123,7 +163,7 @@ class _Twice:
             return f"the module cannot be differentiated twice ({self.failure.rstrip('.')})"
         if not bool(self.product.any()):
             return "the module cannot be differentiated twice: a backward pass in it takes all that it depends on as constant"
-        symmetry = "" if self.symmetric else f" (it is not symmetric, by {_percent(self._asymmetry)})"
+        symmetry = "" if self.symmetric else f" (it is not symmetric, by {_percent(self._apart)})"
         return (
             f"double backward of the module is wrong{symmetry}: a backward pass in it cannot be differentiated again, or leaves "
             "out something that it depends on"
@@ -165,13 +205,15 @@ def _moved(loss: Loss, origin: Tensor, sizes: Tensor, moves: Tensor) -> Tensor:
 def _judged(loss: Loss, value: Tensor, grad: Tensor) -> Finding:
     """Of a loss of moves from a generic point in units of what is moved, with its value and gradient there."""
     twice = _Twice(loss, torch.zeros_like(grad), _FLAT[grad.dtype] * float(grad.norm()))
-    of_loss, of_grad = _slopes(loss, value, grad, twice.direction)
-    off = of_loss.error(grad @ twice.direction)
-    if off:
-        return _of_a_false_gradient(off, twice)
-    if of_grad.smooth and not twice.failure and not of_grad.error(twice.product):
+    of_loss, of_grad = _slopes(loss, value, grad, twice.direction, None if twice.failure else twice.product)
+    if of_loss.contradict:
+        return _of_a_false_gradient(f"off by {_percent(of_loss.off)}", twice)
+    if of_grad.agree:
         return Finding(Way.DOUBLE_BACKWARD, graph=twice.graph)
-    if of_grad.smooth and of_loss.smooth:
+    if of_grad.contradict and of_loss.agree:
+        apart = twice.asymmetry(of_grad.value, _slopes(loss, value, grad, twice.other, None)[1].value)
+        if apart > _SMOOTH[grad.dtype] and twice.symmetric:
+            return _of_a_false_gradient(f"differences of it are not symmetric, by {_percent(apart)}", twice)
         return Finding(
             Way.DIFFERENCES, f"Hessian-vector products are central differences of gradients, because {twice.fault}."
         )
@@ -184,8 +226,8 @@ def _judged(loss: Loss, value: Tensor, grad: Tensor) -> Finding:
     return Finding(Way.NONE, f"{_NONE}{twice.fault}, and {_KINKS}.")
 
 
-def _of_a_false_gradient(off: float, twice: _Twice) -> Finding:
-    said = f"the module's gradient is not that of its loss, but off by {_percent(off)}"
+def _of_a_false_gradient(why: str, twice: _Twice) -> Finding:
+    said = f"the module's gradient is not that of its loss ({why})"
     if twice.symmetric:
         return Finding(
             Way.DOUBLE_BACKWARD,
@@ -200,31 +242,21 @@ def _of_a_false_gradient(off: float, twice: _Twice) -> Finding:
     )
 
 
-def _slopes(loss: Loss, value: Tensor, grad: Tensor, direction: Tensor) -> tuple[_Slope, _Slope]:
-    """Those of the loss and of its gradient along a direction."""
+def _slopes(
+    loss: Loss, value: Tensor, grad: Tensor, direction: Tensor, product: Tensor | None
+) -> tuple[_Slopes, _Slopes]:
+    """Those of the loss and of its gradient along a direction, in which double backward gives a product."""
     size = float(grad.norm())
-    best: list[_Slope] = []
+    of_loss = _Slopes(value, grad @ direction, size)
+    of_grad = _Slopes(grad, product, _FLAT[grad.dtype] * size)
     for reach in _REACHES[grad.dtype]:
         step = reach * direction
         ahead, behind = (derivatives.value_and_grad(loss, move) for move in (step, -step))
-        found = [
-            _slope(ahead[0], value, behind[0], reach, size),
-            _slope(ahead[1], grad, behind[1], reach, _FLAT[grad.dtype] * size),
-        ]
-        best = [min(pair, key=_roughness) for pair in zip(best, found, strict=True)] if best else found
-        if all(one.exact for one in best):
+        of_loss.add(ahead[0], behind[0], reach)
+        of_grad.add(ahead[1], behind[1], reach)
+        if of_loss.agree and of_grad.agree:
             break
-    return best[0], best[1]
-
-
-def _slope(ahead: Tensor, here: Tensor, behind: Tensor, reach: float, least: float) -> _Slope:
-    value = (ahead - behind) / (2 * reach)
-    return _Slope(value, float((ahead - 2 * here + behind).norm()) / reach, max(float(value.norm()), least))
-
-
-def _roughness(slope: _Slope) -> float:
-    rough = slope.gap / slope.scale if slope.scale > 0 else slope.gap
-    return rough if rough < torch.inf else torch.inf  # where a step led to what is no number, too
+    return of_loss, of_grad
 
 
 def _normal(like: Tensor, seed: int) -> Tensor:

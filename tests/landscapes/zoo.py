@@ -496,7 +496,21 @@ def adversarial() -> Specimen:
     module = Applied(
         forward, encode=nn.Sequential(nn.Linear(3, 4), nn.Tanh()), good=nn.Linear(4, 2), bad=nn.Linear(4, 2)
     )
-    return regressing(module, says="There are no Hessian-vector products")
+    return regressing(module, says="of the surrogate that is trained, not of the loss")
+
+
+def clipped() -> Specimen:
+    """A hook that shortens long gradients: what comes out is the gradient of nothing."""
+
+    def forward(own: Any, x: Tensor) -> Tensor:
+        hidden = torch.tanh(own.first(x))
+        if hidden.requires_grad:
+            hidden.register_hook(lambda grad: grad / (0.01 + grad.norm()))
+        return own.second(hidden)
+
+    return regressing(
+        Applied(forward, first=nn.Linear(3, 4), second=nn.Linear(4, 2)), says="There are no Hessian-vector products"
+    )
 
 
 ZOO: dict[str, Callable[[], Specimen]] = {
@@ -550,4 +564,5 @@ ZOO: dict[str, Callable[[], Specimen]] = {
         OnceSquare, "cannot be differentiated again", nn.ReLU()
     ),
     "gradient reversal": adversarial,
+    "gradients clipped on the way": clipped,
 }
