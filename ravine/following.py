@@ -124,7 +124,7 @@ def _weak(method: Callable[[Sequence[Any], Mapping[str, Any]], None]) -> Callabl
     reference = weakref.WeakMethod(method)
 
     def hook(_: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        told = reference()
+        told = None if torch.compiler.is_compiling() else reference()  # a compiled step has no place for it
         if told is not None:
             told(args[1:], kwargs)  # the first one is the optimizer
 

@@ -248,7 +248,8 @@ def _updates(log: Log) -> list[str]:
     if not len(seen) or (found is not None and found.outlook is not Outlook.UNKNOWN):
         return []
     late = _late(np.isfinite(slope) & np.isfinite(bend) & np.isfinite(size))
-    down, up = -2 * (slope * size)[late], (bend * size**2)[late]
+    with np.errstate(over="ignore"):
+        down, up = -2 * (slope * size)[late], (bend * size**2)[late]
     of = "the last update" if len(late) == 1 else f"the last {len(late)} updates looked at"
     mean = "" if len(late) == 1 else ", in the mean"
     if down.sum() <= 0:
@@ -256,20 +257,27 @@ def _updates(log: Log) -> list[str]:
     elif up.sum() <= 0:
         said = f"On the watched data {of} went downhill, along directions that do not curve upward{mean}"
     else:
-        limit, error = down.sum() / up.sum(), _left_out(down, up)
+        limit, error = _mean_ratio(down, up)
         around = f"{_short(limit)} ± {_short(error)}" if error else _short(limit)
         said = f"Up to {around} times as long, {of} would have lowered the watched data's loss{mean} (−2 g·u / u·Hu)"
         said += ": they are too long for that" if limit + 2 * error < 1 else ""
+        if not error < limit < np.inf:
+            said = f"How long {of} could be before they raise the watched data's loss differs too much to say it in one number"
     raised = int((log.fields["loss"][seen] > log.fields["loss_before"][seen]).sum())
     return [f"{said}. That loss rose at {raised} of {_times(len(seen), 'update')} looked at."]
 
 
-def _left_out(down: Numbers, up: Numbers) -> float:
-    """The standard error of sum(down) / sum(up), from leaving out one after the other; 0 of one alone."""
-    if len(down) < 2:
-        return 0.0
-    ratios = (down.sum() - down) / (up.sum() - up)
-    return float(np.sqrt((len(down) - 1) * ratios.var()))
+def _mean_ratio(down: Numbers, up: Numbers) -> tuple[float, float]:
+    """sum(down) / sum(up), and its standard error from leaving out one after the other, 0 of one alone."""
+    with np.errstate(
+        all="ignore"
+    ):  # in a run that diverges they are beyond the number range: the error is then infinite
+        ratio = float(down.sum() / up.sum())
+        if len(down) < 2:
+            return ratio, 0.0
+        others = (down.sum() - down) / (up.sum() - up)
+        error = float(np.sqrt((len(down) - 1) * others.var()))
+    return ratio, error if np.isfinite(error) else np.inf
 
 
 def _losses(log: Log) -> list[str]:

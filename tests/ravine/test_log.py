@@ -168,15 +168,22 @@ def test_gradients_of_one_length_are_clipped_unless_they_are_the_watched_ones():
 
 
 def test_how_long_updates_could_be_is_the_ratio_of_means():
-    # Slopes -1 and -2 along updates of length 1, curvatures 4 and 1: -2 (-1 - 2) / (4 + 1) = 1.2 times; leaving out one
-    # after the other 2 * 2 / 1 = 4 and 2 * 1 / 4 = 0.5, with a standard error of (4 - 0.5) / 2 = 1.75.
+    # Slopes -1 and -2 along updates of length 1, curvatures 2 and 1: -2 (-1 - 2) / (2 + 1) = 2 times; leaving out one
+    # after the other 2 * 2 / 1 = 4 and 2 * 1 / 2 = 1, with a standard error of (4 - 1) / 2 = 1.5.
     log = log_with(
-        sharpness=[1.0] * 4, update_norm=[1.0] * 4, update_slope=[-9.0, -9.0, -1.0, -2.0], directional_sharpness=[1.0, 1.0, 4.0, 1.0],
+        sharpness=[1.0] * 4, update_norm=[1.0] * 4, update_slope=[-9.0, -9.0, -1.0, -2.0], directional_sharpness=[1.0, 1.0, 2.0, 1.0],
         loss=[1.0, 2.0, 1.0, 1.0], loss_before=[1.5] * 4,
     )  # fmt: skip
     words = " ".join(log.findings())
-    assert "Up to 1.2 ± 1.8 times as long, the last 2 updates looked at" in words
+    assert "Up to 2 ± 1.5 times as long, the last 2 updates looked at" in words
     assert "That loss rose at 1 of 4 updates looked at." in words
+
+
+@pytest.mark.parametrize("slopes", [[-1.0, -2.0, -1.0, -90.0], [-1e300, -1e300, -1e300, -1e300]])
+def test_updates_that_differ_too_much_have_no_one_number(slopes):
+    log = log_with(sharpness=[1.0] * 4, update_norm=[1.0, 1.0, 1e-3, 1e200], update_slope=slopes,
+                   directional_sharpness=[1.0, 1.0, 1e9, 1e200], loss=[1.0] * 4, loss_before=[1.5] * 4)  # fmt: skip
+    assert "differs too much to say it in one number" in " ".join(log.findings())
 
 
 def test_losses_that_rise_or_end():
