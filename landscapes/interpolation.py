@@ -55,7 +55,7 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Interpolant:
-    """The polynomial on a window through the values (n, n) at its Chebyshev points, verified to `error`.
+    """The polynomial on a window through the values (n, n) at its Chebyshev points, to an estimated `error`.
 
     `error` is at least SAFETY times the largest error at the held-out points; `spread` is the range of all values seen.
     """
@@ -80,7 +80,7 @@ class Interpolant:
 
 
 def interpolant(window: Window, grid: Tensor, per_axis: int, checks: Tensor, exact: Tensor) -> Interpolant:
-    """That of the level of `per_axis` points in the finest grid, verified by the values `exact` (k,) at `checks` (k, 2).
+    """That of the level of `per_axis` points in the finest grid, held against the values `exact` (k,) at `checks` (k, 2).
 
     The errors of every coarser polynomial are known at many more points, those of this level. By how much they exceed its
     errors at the checks says by how much the checks fall short on this function: a kink may have none of them near it.

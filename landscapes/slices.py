@@ -27,7 +27,7 @@ class Plane:
     beta: Tensor  # (points,)
     center: Tensor  # (dim,)
     directions: Tensor  # (2, dim)
-    error: float = 0.0  # |loss - exact loss| as verified at points held out; 0 where every value was computed
+    error: float = 0.0  # |loss - exact loss| as estimated from points held out; 0 where every value was computed
     log: bool = False  # is `error` that of the natural logarithm of the loss?
     evaluations: int = 0  # of the loss, spent
     model: Interpolant | None = field(

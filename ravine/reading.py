@@ -33,4 +33,4 @@ def note(*planes: Plane) -> str:
     if not plane.error:
         return f"every one of {plane.loss.numel():,} points computed"
     what = "relative" if plane.log else "in the values"
-    return f"interpolated from {plane.evaluations:,} points, verified to {plane.error:.1e} {what}"
+    return f"interpolated from {plane.evaluations:,} points, error estimated at {plane.error:.1e} {what}"

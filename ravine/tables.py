@@ -48,7 +48,7 @@ _WORDS = {
     "params": "parameter", "diverged_at": "first step whose loss or parameters were not finite, -1 if none",
     "alpha": "coordinate along the first direction, in its lengths", "beta": "coordinate along the second direction, in its lengths",
     "center": "point in the middle of the plane", "directions": "direction of the plane, first (0) or second (1)",
-    "error": "of the interpolated values, verified at points held out; 0 where all were computed",
+    "error": "of the interpolated values, estimated from points held out; 0 where all were computed",
     "log": "1 if that error is of the logarithm", "evaluations": "evaluations of the loss spent",
     "share": "part of the way from the one end to the other", "accuracy": "of the training samples",
     "final_loss": "loss at the end, nan where the run diverged", "best_loss": "least loss on the way",

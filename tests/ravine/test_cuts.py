@@ -172,7 +172,7 @@ def test_a_picture_says_how_exact_it_is():
     assert note(first) == "5 of 25 points computed"
     assert note(last) == "every one of 25 points computed"
     quick = compute(sliced(DIGITS, points=31, tolerance=0.05)).plane
-    assert note(quick).startswith(f"interpolated from {quick.evaluations} points, verified to ")
+    assert note(quick).startswith(f"interpolated from {quick.evaluations} points, error estimated at ")
 
 
 def test_basins_are_told_with_what_they_mean():
