@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules import activation
+from torch.overrides import TorchFunctionMode
 
 from landscapes import derivatives
 from landscapes.batches import Batch, Tree
@@ -23,7 +23,11 @@ from landscapes.selfcheck import Way
 
 _IGNORED = -100  # torch's own mark of targets that are left out
 _LEFT_OUT = -1  # no class that an output can have
-_NO_ACTIVATIONS = (activation.MultiheadAttention, activation.Softmax, activation.LogSoftmax, activation.Softmax2d)
+_ACTIVATIONS = {
+    "relu", "relu6", "elu", "selu", "celu", "leaky_relu", "prelu", "rrelu", "gelu", "silu", "mish", "softplus", "softsign",
+    "tanh", "sigmoid", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid", "tanhshrink", "hardshrink", "softshrink",
+    "threshold", "glu",
+}  # fmt: skip
 _SOFTMAX = (functional.cross_entropy, functional.nll_loss)
 _CLOSE = 1e-6  # relative: two ways to the same gradient
 
@@ -136,9 +140,7 @@ class Outputs:
 
     def _examine_activations(self) -> None:
         if not self._activations(self._model.initial, self._model.tried.inputs, 0.0)[1]:
-            raise Unclear(
-                "the module calls no activation layer of torch.nn inside, such as nn.ReLU, and functions cannot be seen"
-            )
+            raise Unclear("the module calls no activation function of torch inside, such as ReLU or tanh")
 
     def sparsity(self, params: Tensor, blocks: list[Batch], threshold: float) -> Tensor:
         """The share () of activations inside that are at most `threshold` in size, at params (dim,)."""
@@ -150,19 +152,31 @@ class Outputs:
         counts: list[tuple[int, int]] = []
         last: list[Tensor] = []
 
-        def note(layer: nn.Module, args: Any, signal: Tensor) -> None:
+        def note(signal: Tensor) -> None:
             counts.append((int((signal.abs() <= threshold).sum()), signal.numel()))
             last[:] = [signal]
 
-        with self._model.objective.observed(note, _is_activation), torch.no_grad():
+        with _Activations(note), torch.no_grad():
             outputs = self._model.outputs(params, inputs)
         if last and isinstance(outputs, Tensor) and torch.equal(last[0].to(outputs), outputs):
             counts.pop()
         return sum(small for small, _ in counts), sum(size for _, size in counts)
 
 
-def _is_activation(layer: nn.Module) -> bool:
-    return type(layer).__module__ == activation.__name__ and not isinstance(layer, _NO_ACTIVATIONS)
+class _Activations(TorchFunctionMode):
+    """Within it `note` is told of what activation functions return, called by layers or directly."""
+
+    def __init__(self, note: Callable[[Tensor], None]):
+        super().__init__()
+        self._note = note
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "").removesuffix("_") in _ACTIVATIONS and isinstance(out, Tensor):
+            self._note(out)
+        return out
 
 
 def _is_softmax(loss_fn: Any) -> bool:

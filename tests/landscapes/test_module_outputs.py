@@ -200,6 +200,26 @@ def test_sparsity_counts_layers_inside_and_not_the_outputs():
     torch.testing.assert_close(land.sparsity(land.start()[0], 0.0), expected)
 
 
+class Functional(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner[4](functional.relu_(self.inner[2](torch.relu(self.inner[0](x))).clone())).relu()
+
+
+def test_sparsity_sees_functions_too():
+    module = seeded(lambda: nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2), nn.ReLU()))  # fmt: skip
+    by_layers, by_functions = (made(one, nn.MSELoss(), (X, Y)) for one in (module, Functional(module)))
+    params = by_layers.start(2)[1]
+    torch.testing.assert_close(by_functions.sparsity(params, 0.0), by_layers.sparsity(params, 0.0))
+    layer = seeded(lambda: nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)).eval()
+    land = made(layer, nn.MSELoss(), (randn(5, 3, 4), randn(5, 3, 4, seed=1)))
+    hidden = functional.relu(layer.linear1(layer.norm1(randn(5, 3, 4) + layer.self_attn(*[randn(5, 3, 4)] * 3)[0])))
+    torch.testing.assert_close(land.sparsity(land.start()[0], 0.0), hidden.eq(0).double().mean())
+
+
 # ------------------------------------------------------------------ what there is not, and why
 
 
@@ -241,7 +261,7 @@ def by_name(outputs, batch):
         (made(net(), nn.L1Loss(), (X, Y)), "gauss_newton", "linear in the module's outputs"),
         (made(net(), nn.MSELoss(), (X, Y)), "classes", "the targets are no classes"),
         (made(net(), nn.MSELoss(), (X, Y)), "test samples", "give test=... to from_module"),
-        (made(seeded(lambda: nn.Linear(3, 2)), nn.MSELoss(), (X, Y)), "activations", "no activation layer of torch.nn"),
+        (made(seeded(lambda: nn.Linear(3, 2)), nn.MSELoss(), (X, Y)), "activations", "no activation function of torch"),
         (
             made(net(), lambda z, y: (z[:, 0] - torch.tensor(y)).square().mean(), (X, [0.5] * 30)),
             "samples",
