@@ -95,9 +95,9 @@ class Objective:
         return self._call(lambda whole: self._score(whole, tensors)(outputs, targets), tensors, like)
 
     @contextmanager
-    def observed(self, note: Note, among: Callable[[nn.Module], bool] = lambda layer: True) -> Iterator[None]:
+    def observed(self, note: Note) -> Iterator[None]:
         """Within it `note(layer, args, outputs)` is told of the layers that this thread calls."""
-        self._local.observers = [(note, among)]
+        self._local.observers = [note]
         try:
             yield
         finally:
@@ -151,8 +151,8 @@ class Objective:
     def _executing(self, whole: Whole, like: Tensor) -> Iterator[None]:
         """What is drawn at random is the same at every evaluation, and who observes this thread is told of its calls."""
         with ExitStack() as stack:
-            for note, among in getattr(self._local, "observers", ()):
-                for layer in filter(among, whole.module.modules()):
+            for note in getattr(self._local, "observers", ()):
+                for layer in whole.module.modules():
                     stack.callback(layer.register_forward_hook(note).remove)
             if self.stochastic:
                 stack.enter_context(execution.draws_of(self.dropout or 0, like.device))
