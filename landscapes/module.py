@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from landscapes import derivatives
 from landscapes.batches import Batch, Tree, collected
@@ -49,6 +50,10 @@ def from_module(
     alone; others are kept apart, and count as much as they have samples. The loss of a batch is to be the mean over its
     samples; of a sum, the landscape is the sum over all samples (see `ModuleLandscape.reduction`); any other is evaluated on
     the batches as they come.
+    loss_fn: a function, whose penalties on the module's parameters follow them, or a module, whose own trainable parameters
+    are parameters of the landscape as loss_fn.NAME. The module may checkpoint activations, remember earlier calls (each
+    evaluation starts from the state in which it was given), or be wrapped by DataParallel, DistributedDataParallel or
+    torch.compile.
     training: whether layers such as batch norm behave as in training (the statistics of the batch that is evaluated) or as
     in use (their running statistics); by default each as the module stands. dropout: None for none, or the seed of masks
     that are the same at every evaluation. test: held-out data in the same forms, for test loss and accuracy.
@@ -60,6 +65,10 @@ def from_module(
         raise TypeError(f"module is a {type(module).__name__}: it must be a torch.nn.Module.")
     if not callable(loss_fn):
         raise TypeError("loss_fn must be callable as loss_fn(outputs, targets), such as torch.nn.functional.mse_loss.")
+    if torch.is_inference_mode_enabled():
+        raise ValueError("from_module needs gradients: call it outside torch.inference_mode().")
+    if any(isinstance(one, UninitializedParameter) for one in module.parameters()):
+        raise ValueError("The module has parameters without a shape yet: call it once on a batch before.")
     if not any(one.requires_grad for one in module.parameters()):
         raise ValueError("The module has no parameter that requires a gradient: there is nothing to move.")
     held_out = None if test is None else collected(test)

@@ -392,6 +392,13 @@ def test_torchscript_is_refused_with_the_remedy():
             quiet(module)
 
 
+def test_what_has_no_parameters_or_no_gradients_yet_is_refused():
+    with pytest.raises(ValueError, match="without a shape yet: call it once on a batch"):
+        quiet(nn.Sequential(nn.LazyLinear(2)))
+    with torch.inference_mode(), pytest.raises(ValueError, match="call it outside torch.inference_mode"):
+        quiet(plain())
+
+
 class Trainer:
     def __init__(self, module):
         self.module, self.lock = module, threading.Lock()
