@@ -46,7 +46,7 @@ _WORDS = {
     "evaluations.loss": "evaluations of the loss so far", "evaluations.grad": "evaluations of the gradient so far",
     "evaluations.hvp": "Hessian-vector products so far", "params_step": "steps taken up to these parameters",
     "params": "parameter", "diverged_at": "first step whose loss or parameters were not finite, -1 if none",
-    "alpha": "coordinate along the first direction, in its lengths", "beta": "coordinate along the second direction, in its lengths",
+    "alpha": "coordinate along the first direction, in units of it", "beta": "coordinate along the second direction, in units of it",
     "center": "point in the middle of the plane", "directions": "direction of the plane, first (0) or second (1)",
     "error": "of the interpolated values, estimated from points held out; 0 where all were computed",
     "log": "1 if that error is of the logarithm", "evaluations": "evaluations of the loss spent",
