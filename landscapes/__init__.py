@@ -27,6 +27,7 @@ from landscapes.surfaces import (
     ThreeHumpCamel,
 )
 from landscapes.theory import THEORY, THEORY_SURFACES
+from landscapes.warm import Warm
 
 LANDSCAPES: dict[str, type[Landscape]] = {
     kind.name: kind
@@ -62,6 +63,7 @@ __all__ = [
     "QUANTITIES",
     "Block",
     "Eigenpairs",
+    "Warm",
     "FlowEnd",
     "Formula",
     "Landscape",

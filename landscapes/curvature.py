@@ -12,7 +12,17 @@ from torch import Tensor
 
 from landscapes.derivatives import Operator
 from landscapes.landscape import Landscape
-from landscapes.solvers import Eigenpairs, dense, first_vectors, lanczos, matrix, nearby
+from landscapes.solvers import (
+    CHANCE,
+    COLD_CHANCE,
+    Eigenpairs,
+    dense,
+    first_vectors,
+    lanczos,
+    matrix,
+    nearby,
+    unvalued,
+)  # fmt: skip
 
 DENSE_DIM = 24  # up to here the whole Hessian costs less than an iteration
 
@@ -124,12 +134,15 @@ def eigenpairs(
     def product(vectors: Tensor) -> Tensor:
         return operator(vectors.reshape(like.shape)).reshape(flat.shape)
 
+    count = min(k + extra, dim)
     if dim <= DENSE_DIM:
-        pairs = dense(product, flat, min(k + extra, dim))
+        pairs = dense(product, flat, count)
+    elif isinstance(start, Tensor) and bool((torch.isfinite(start).all(-1) & start.any(-1)).any()):
+        pairs = nearby(product, unvalued(start[:, :dim]), flat, k, count, tol, COLD_CHANCE, seed)
     elif isinstance(start, Eigenpairs):
-        pairs = nearby(product, start, flat, k, min(k + extra, dim), tol)
+        pairs = nearby(product, start, flat, k, count, tol, CHANCE, seed)
     else:
-        pairs = lanczos(product, first_vectors(flat, start, k, seed), k, min(k + extra, dim), tol)
+        pairs = lanczos(product, first_vectors(flat, k, seed), k, count, tol)
     dead |= ~torch.isfinite(pairs.values).all(-1)
     k = pairs.values.shape[-1]
     values = pairs.values.masked_fill(dead[:, None], torch.nan)

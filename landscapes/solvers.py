@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -10,8 +11,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from landscapes.derivatives import Operator
+from landscapes.witness import CLEAR, doubt
 
-_START_NOISE = 0.02  # keeps a warm start from settling on the second eigenvector
+COLD_CHANCE = 1e-2  # that a larger eigenvalue is missed from a cold start ...
+_RIVAL = 0.5  # of the last eigenvalue asked for: an old pair that high may have overtaken it
+_PATIENCE = 8  # products after which the model of old pairs shows the way no longer
+CHANCE = 0.1  # ... and, should one be hidden from earlier pairs, by one measurement that goes on from them
 
 
 class Eigenpairs(NamedTuple):
@@ -48,28 +53,29 @@ def dense(operator: Operator, flat: Tensor, k: int) -> Eigenpairs:
     return Eigenpairs(values.masked_fill(~finite[:, 0], torch.nan), vectors.mT, residuals, reached, dim)
 
 
-def first_vectors(flat: Tensor, start: Tensor | None, k: int, seed: int) -> Tensor:
-    """Orthonormal vectors (runs, at least k, dim): the first ones along `start`, the others at random."""
-    warm = 0 if start is None else min(start.shape[-2], flat.shape[-1])
-    # Drawn on the CPU, so that every device starts from the same numbers.
+class First(NamedTuple):
+    """Vectors to start from."""
+
+    vectors: Tensor  # (runs, k, dim), orthonormal
+    drawn: Tensor  # (runs, k, k): the unit vectors that were drawn, in terms of them
+
+
+def first_vectors(like: Tensor, k: int, seed: int) -> First:
+    """k vectors to start from, drawn at random: on the CPU, so that every device starts from the same numbers."""
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(max(k, warm), flat.shape[-1], generator=generator, dtype=torch.float64).to(flat)
-    block = (noise / noise.norm(dim=-1, keepdim=True)).expand(len(flat), *noise.shape)
-    if start is not None:
-        given = start.to(flat).reshape(len(flat), -1, flat.shape[-1])[:, :warm]
-        size = given.norm(dim=-1, keepdim=True)
-        usable = torch.isfinite(size) & (size > 0)
-        given = torch.where(usable, given / size + _START_NOISE * block[:, :warm], block[:, :warm])
-        block = torch.cat([given, block[:, warm:]], dim=1)
-    return torch.linalg.qr(block.mT).Q.mT
+    noise = torch.randn(k, like.shape[-1], generator=generator, dtype=torch.float64).to(like)
+    basis, drawn = torch.linalg.qr((noise / noise.norm(dim=-1, keepdim=True)).mT)
+    return First(basis.mT.expand(len(like), -1, -1), drawn.expand(len(like), -1, -1))
 
 
-def lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -> Eigenpairs:
-    """The top `count` eigenpairs from a Krylov space grown until the first k of every run have converged.
+def lanczos(operator: Operator, start: First, k: int, count: int, tol: float) -> Eigenpairs:
+    """The top `count` eigenpairs from a Krylov space grown until the first k of every run have converged, and the chance that
+    a larger one has gone unseen is small.
 
-    The space grows from a band of vectors, first (runs, at least k, dim), orthonormal, one product at a time (Ruhe 1979, Math. Comp. 33): one vector alone would find
+    The space grows from a band of vectors, one product at a time (Ruhe 1979, Math. Comp. 33): one vector alone would find
     each eigenvalue once, however often it is repeated.
     """
+    first = start.vectors
     runs, band, dim = first.shape
     epsilon = torch.finfo(first.dtype).eps
     goal = max(tol, 40 * epsilon)
@@ -93,9 +99,18 @@ def lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -
         scale = values.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(first.dtype).tiny)
         if grows:
             coefficients[:, -1, -1] = size
-        residuals = (coefficients[:, m:] @ small).norm(dim=1).flip(-1)[:, :count]
+        below = coefficients[:, m:]
+        residuals = (below @ small).norm(dim=1).flip(-1)[:, :count]
         reached = residuals <= goal * scale
         done = m >= max(count, band) and bool(reached[:, :k].all())
+        if done:
+            bar = values[:, -k, None] + max(CLEAR, tol) * scale
+            drawn = functional.pad(start.drawn, (0, 0, 0, m - band))
+            left = doubt(values, small, k, bar, scale, partial(_beneath, below), drawn, dim)
+            clear = (left.chance <= COLD_CHANCE) | broken
+            done = bool(clear.all())
+            if m == most:
+                reached = reached & clear[:, None]
         if done or m == most:
             break
         if grows:
@@ -110,30 +125,39 @@ def lanczos(operator: Operator, first: Tensor, k: int, count: int, tol: float) -
             torch.div(image, image.norm(dim=-1, keepdim=True), out=held[:, filled])
             filled += 1
     if not done and m < dim:
-        _warn("Lanczos", m, float((residuals[:, :k] / scale).max()), goal)
+        _warn("Lanczos", m, residuals[:, :k] / scale, goal)
     vectors = torch.einsum("rmk,rmd->rkd", small.flip(-1)[:, :, :count], span[:, :m])
     values = values.flip(-1)[:, :count].masked_fill(broken[:, None], torch.nan)
     return Eigenpairs(values, vectors, residuals, reached if m < dim else torch.ones_like(reached), m)
 
 
-def nearby(operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int, tol: float) -> Eigenpairs:
+def _beneath(below: Tensor, mix: Tensor) -> Tensor:
+    return (below @ mix).norm(dim=1)[:, 0]
+
+
+def nearby(
+    operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int, tol: float, chance: float, seed: int = 0
+) -> Eigenpairs:
     """The top k eigenpairs of matrices near to others of which the pairs `old` are known; up to `count` to go on from.
 
     The old pairs are a model of the new matrix, M = sum of lambda u u', which every product corrects: it is the symmetric
     matrix nearest to M that agrees with all products so far (Powell 1970, in Nonlinear Programming, pp. 31-65). The next
     vector to multiply is the model's eigenvector, and in the directions that it does not know the residual (Davidson 1975,
-    J. Comput. Phys. 17). All small matrices are in a frame (runs, n, dim): the old vectors, then residuals.
+    J. Comput. Phys. 17). Once the pairs have converged, a direction drawn from `seed` is multiplied, and then the ones along
+    which a larger eigenvalue would have to hide, until that is unlikely (witness.py) or one is found. All small matrices are
+    in a frame (runs, n, dim): the old vectors, then residuals.
     """
     runs, dim = like.shape
     epsilon = torch.finfo(like.dtype).eps
     goal = max(tol, 40 * epsilon)
     most = min(dim, _most(k))
     frame, known = _frame(old, like)
-    first = torch.zeros_like(known)
-    first[:, 0] = 1
-    chosen = first[:, :, None]  # (runs, n, m): the vectors multiplied so far, orthonormal
+    leading = _leading(old, k)
+    chosen = _unit_vector(known, 0)  # (runs, n, m): the vectors multiplied so far, orthonormal
     images = like.new_zeros(runs, 0, dim)
     broken = ~torch.isfinite(like).all(-1)
+    noise = _noise(like, seed).expand(runs, 1, dim)
+    drawn: int | None = None  # the place among them of the one drawn at random
     while True:
         image = operator(_mixed(chosen[:, :, -1:], frame)[:, 0])
         broken = broken | _beyond(image)
@@ -141,46 +165,65 @@ def nearby(operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int
         seen = frame @ images.mT  # (runs, n, m): the images in the frame
         m = chosen.shape[-1]
         square = chosen.mT @ seen
-        values, small = torch.linalg.eigh((square + square.mT) / 2)
-        scale = values.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(like.dtype).tiny)
-        values, small = values.flip(-1)[:, None, :k], small.flip(-1)[:, :, :k]
-        inside = seen @ small - chosen @ small * values  # the residuals in the frame, and out of it
-        outside = _mixed(small, images) - _mixed(seen @ small, frame)
-        sizes = outside.norm(dim=-1)
-        residuals = torch.hypot(inside.norm(dim=1), sizes)
+        square = (square + square.mT) / 2
+        whole, every = torch.linalg.eigh(square)
+        scale = whole.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(like.dtype).tiny)
+        values, small = whole.flip(-1)[:, None, :k], every.flip(-1)[:, :, :k]
+        space = _Images(frame, chosen, images, seen, square)
+        inside, outside = space.off(small)
+        residuals = torch.hypot(inside.norm(dim=1), outside.norm(dim=-1))
         reached = residuals <= goal * scale
-        fine = reached.all(-1)
+        fine = reached.all(-1) & (m >= k)
         model = _corrected(known, chosen, seen)
-        done = m > min(k, dim - 1) and bool(fine.all())
+        clear = torch.full_like(fine, m == dim)
+        if drawn is not None:
+            bar = values[:, 0, -1:] + max(CLEAR, tol) * scale
+            scout = _unit_vector(whole, drawn)
+            doubts = doubt(whole, every, k, bar, scale, space.missing, scout, dim)
+            clear = clear | (doubts.chance <= chance) | broken
+            # Where the pairs have converged, the search goes on along the direction in which another would have to lie.
+            hiding = space.off(doubts.toward)
+        done = bool((fine & clear).all())
         if done or m == most:
             break
         worst = residuals.argmax(-1)[:, None, None]
-        at = chosen @ small.take_along_dim(worst, 2)  # (runs, n, 1): the approximate eigenvector that needs most
-        step = outside.take_along_dim(worst, 1)
-        size = sizes.take_along_dim(worst[:, :, 0], 1)
-        height = values.take_along_dim(worst, 2)[:, 0].abs()
-        # The model's own eigenvector of that rank, on the same side.
-        ahead = torch.linalg.eigh(model).eigenvectors.flip(-1).take_along_dim(worst, 2)
-        ahead = ahead * torch.where((ahead * at).sum(1, keepdim=True) < 0, -1, 1)
+        ahead, step = inside.take_along_dim(worst, 2), outside.take_along_dim(worst, 1)
+        if drawn is not None:
+            ahead, step = (torch.where(fine[:, None, None], *both) for both in zip(hiding, (ahead, step), strict=True))
+        size = step.norm(dim=-1)
+        length = torch.hypot(ahead.norm(dim=1), size).clamp_min(torch.finfo(like.dtype).tiny)
+        ahead, part = ahead / length[:, None], (size / length).clamp_min(epsilon)
+        if m < k + _PATIENCE:  # the model's own eigenvector of that rank, on the same side
+            at = chosen @ small.take_along_dim(worst, 2)  # the approximate eigenvector that needs most
+            height = values.take_along_dim(worst, 2)[:, 0].abs()
+            model_s = torch.linalg.eigh(model).eigenvectors.flip(-1).take_along_dim(worst, 2)
+            model_s = model_s * torch.where((model_s * at).sum(1, keepdim=True) < 0, -1, 1)
+            steep = (size / torch.maximum(height, 1e-3 * scale)).clamp(epsilon, 1 / epsilon)  # the height may be zero
+            searching = ~fine if drawn is not None else torch.ones_like(fine)
+            ahead = torch.where(searching[:, None, None], model_s, ahead)
+            part = torch.where(searching[:, None], steep, part)
+        draws = m >= leading and drawn is None and (m >= k + _PATIENCE or bool(fine.all()))
+        if draws:
+            step, drawn = noise, m
         if len(frame[0]) < dim:
-            spent = size <= 10 * epsilon * scale  # nothing new: any direction will do, and its part is of no size
+            # Nothing new: any direction will do, and its part is of no size.
+            spent = step.norm(dim=-1) <= 10 * epsilon * scale
             if bool(spent.any()):
-                fresh = torch.randn(dim, generator=torch.Generator().manual_seed(m), dtype=torch.float64).to(like)
-                step = torch.where(spent[:, :, None], fresh, step)
+                step = torch.where(spent[:, :, None], _noise(like, m), step)
             step = orthogonal(step[:, 0] / step[:, 0].norm(dim=-1, keepdim=True), frame)[0]
             frame = torch.cat([frame, (step / step.norm(dim=-1, keepdim=True))[:, None]], 1)
-            steep = size / torch.maximum(height, 1e-3 * scale)
-            ahead = torch.cat([ahead, steep.clamp(epsilon, 1 / epsilon)[:, None]], 1)  # the height may be zero
             known, chosen = functional.pad(known, (0, 1)), functional.pad(chosen, (0, 0, 0, 1))
-        if m <= k:  # one vector more is looked at than was asked for, lest another has overtaken
-            second = torch.zeros_like(ahead)
-            second[:, min(m, len(frame[0]) - 1)] = 1
-            ahead = torch.where((fine | (m < k))[:, None, None], second, ahead)
+            ahead = torch.cat([ahead, part[:, None]], 1)
+        if draws:
+            ahead = frame @ noise.mT
+        elif m < leading:
+            ahead = _unit_vector(known, m)
         ahead = orthogonal(ahead[:, :, 0], chosen.mT)[0]
         ahead = orthogonal(ahead / ahead.norm(dim=-1, keepdim=True), chosen.mT)[0]
         chosen = torch.cat([chosen, (ahead / ahead.norm(dim=-1, keepdim=True))[:, :, None]], 2)
     if not done and m < dim:
-        _warn("The search from nearby eigenvectors", m, float((residuals / scale).max()), goal)
+        reached = reached & clear[:, None]
+        _warn("The search from nearby eigenvectors", m, residuals / scale, goal)
     top = chosen @ small  # (runs, n, k)
     rest = model - (model @ top) @ top.mT
     rest = rest - top @ (top.mT @ rest) - 2 * scale[:, :, None] * top @ top.mT  # the top k go below the others
@@ -193,6 +236,54 @@ def nearby(operator: Operator, old: Eigenpairs, like: Tensor, k: int, count: int
         torch.cat([reached if m < dim else torch.ones_like(reached), torch.zeros_like(others, dtype=torch.bool)], -1),
         m,
     )
+
+
+class _Images(NamedTuple):
+    """Vectors that were multiplied, in a frame, with their images."""
+
+    frame: Tensor  # (runs, n, dim), orthonormal
+    chosen: Tensor  # (runs, n, m), orthonormal
+    images: Tensor  # (runs, m, dim)
+    seen: Tensor  # (runs, n, m): the images in the frame
+    square: Tensor  # (runs, m, m): and in the vectors
+
+    def off(self, mix: Tensor) -> tuple[Tensor, Tensor]:
+        """What mixtures (runs, m, j) of the images have outside the vectors: (runs, n, j) in the frame, (runs, j, dim) out of it."""
+        inside = self.seen @ mix
+        return inside - self.chosen @ (self.square @ mix), _mixed(mix, self.images) - _mixed(inside, self.frame)
+
+    def missing(self, mix: Tensor) -> Tensor:
+        """The length (runs,) of that for a single mixture (runs, m, 1)."""
+        inside, outside = self.off(mix)
+        return torch.hypot(inside.norm(dim=1), outside.norm(dim=-1))[:, 0]
+
+
+def unvalued(vectors: Tensor) -> Eigenpairs:
+    """Vectors (runs, j, dim) to start from whose values are not known; where one is no number or zero, any will do."""
+    size = vectors.norm(dim=-1)
+    values = torch.ones_like(size).where(torch.isfinite(size) & (size > 0), torch.nan)
+    return Eigenpairs(values, vectors, torch.full_like(size, torch.nan), torch.zeros_like(size, dtype=torch.bool), 0)
+
+
+def _leading(old: Eigenpairs, k: int) -> int:
+    """How many old pairs are multiplied before all else: the first k, and one more where it may have come to their height."""
+    if old.values.shape[-1] <= k:
+        return k
+    close = old.values > _RIVAL * old.values[:, k - 1 : k]
+    return k + int(bool(close[:, k : k + 1].any()))
+
+
+def _unit_vector(like: Tensor, place: int) -> Tensor:
+    """(runs, n, 1) for `like` (runs, n)."""
+    unit = torch.zeros_like(like)
+    unit[:, place] = 1
+    return unit[:, :, None]
+
+
+def _noise(like: Tensor, seed: int) -> Tensor:
+    """A random unit vector (1, dim), drawn on the CPU, so that every device has the same."""
+    drawn = torch.randn(1, like.shape[-1], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (drawn / drawn.norm()).to(like)
 
 
 def _frame(old: Eigenpairs, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -230,9 +321,13 @@ def _most(k: int) -> int:
     return 150 + 50 * k
 
 
-def _warn(what: str, products: int, worst: float, goal: float) -> None:
+def _warn(what: str, products: int, residuals: Tensor, goal: float) -> None:
+    worst = float(residuals.max())
+    short = f"at a relative residual of {worst:.1e}; {goal:.1e} was asked for"
+    if worst <= goal:
+        short = f"and cannot tell whether there is a larger eigenvalue; the relative residual is {worst:.1e}"
     warnings.warn(
-        f"{what} stopped after {products} products at a relative residual of {worst:.1e}; {goal:.1e} was asked for.",
+        f"{what} stopped after {products} products {short}.",
         RuntimeWarning,
         stacklevel=5,
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, eigenpairs
+from landscapes import Landscape, Warm, eigenpairs
 from landscapes.pieces import Shelf
 from optimizers.checkpoints import Checkpoints
 from optimizers.judgement import Judgement, Response, judge, over_threshold, shows_itself, stable_step
@@ -244,7 +244,7 @@ class _Look:
         self._first, self._travelled, self._squares = start, _DOG_START * (1 + float(start.norm())), 0.0
         self._before: Tensor | None = None
         self._now: Tensor | None = None
-        self._warm: Tensor | None = None
+        self._warm: Any = None
 
     def passes(self, params: Tensor, grad: Tensor) -> None:
         """One step of the run, looked at or not."""
@@ -301,14 +301,16 @@ class _Look:
     def _sharpness(self, params: Tensor) -> float:
         scale = 1.0 if self.scale is None else self.scale
         decay = float(self._stepper.rule.felt_decay)
+        warm = Warm(self._warm, _TOLERANCE, _TOLERANCE)
         pairs = eigenpairs(
             lambda vectors: scale * (self.hessian(scale * vectors) + decay * scale * vectors),
             params,
-            tol=_TOLERANCE,
-            start=self._warm,
-            extra=1,
+            tol=warm.tol,
+            start=warm.start,
+            seed=warm.count,
+            extra=warm.extra,
         )
-        self._warm = pairs.vectors
+        self._warm = warm.after(pairs)
         self.top = scale * pairs.vectors[0]
         return float(pairs.values[0])
 

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscapes import Eigenpairs, Layout, ModuleLandscape, eigenpairs, from_module
+from landscapes import Eigenpairs, Layout, ModuleLandscape, Warm, eigenpairs, from_module
 from optimizers import response
 from ravine import torch_rules
 from ravine.following import Follower, flat
@@ -35,7 +35,6 @@ Record = dict[str, Any]
 _TOLERANCE = 3e-2  # residual of an eigenvalue, whose error is of the order of its square: well below 1 %
 _ROUGH = 1e-1  # the same at the first look, which no training has paid for yet: good to a few percent
 _FEW = 128  # samples that its curvature is measured on, for the same reason
-_COLD_EVERY = 50  # measurements from one cold start of the eigen-solver to the next
 
 
 def watch(
@@ -161,8 +160,8 @@ class Watch:
     ):
         self._watched, self._optimizer, self._every = watched, optimizer, every
         self._writer, self._callback, self._prefix = writer, callback, prefix
-        self._steps = self._measured = self._ignored = 0
-        self._warm: dict[str, Tensor] = {}
+        self._steps = self._ignored = 0
+        self._warm: dict[str, Any] = {}
         self._spent = 0.0
         self._pace = Pace(budget, every)
         self._blind = False  # nothing more can be measured
@@ -360,7 +359,6 @@ class Watch:
         if now.before is not None and update is not None and bool(update.any()):
             record["directional_sharpness"] = float(update @ hessian(update) / (update @ update))
             record |= self._along(now.before, update, now.given)
-        self._measured += 1
         return record
 
     def _hessian(self, point: Tensor, few: Tensor | None) -> Callable[[Tensor], Tensor]:
@@ -381,15 +379,11 @@ class Watch:
         return record
 
     def _top(self, what: str, operator: Callable[[Tensor], Tensor], grad: Tensor) -> float:
-        """The largest eigenvalue, warm-started; now and then cold, in case the second has overtaken the first.
+        """The largest eigenvalue, from the last ones.
 
         The first look starts from the gradient, which lies along the steepest directions: that saves two products of five.
         """
-        start = self._warm.get(what)
-        if start is None and bool(grad.any()):
-            start = grad[None]
-        elif self._measured % _COLD_EVERY == 0:
-            start = None
+        warm = Warm(self._warm.get(what), _TOLERANCE, _ROUGH if self._first else _TOLERANCE)
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", RuntimeWarning
@@ -397,12 +391,12 @@ class Watch:
             pairs: Eigenpairs = eigenpairs(
                 operator,
                 grad,
-                tol=_ROUGH if self._first else _TOLERANCE,
-                start=start,
-                seed=self._measured,
-                extra=1,
+                tol=warm.tol,
+                start=grad[None] if warm.start is None else warm.start,
+                seed=warm.count,
+                extra=warm.extra,
             )
-        self._warm[what] = pairs.vectors
+        self._warm[what] = warm.after(pairs)
         return float(pairs.values[0])
 
     def _header(self, clip: float | None) -> Record:

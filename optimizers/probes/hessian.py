@@ -3,36 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from landscapes import Eigenpairs, Landscape, eigenpairs, setting, top_eigenpairs
+from landscapes import Eigenpairs, Landscape, Warm, eigenpairs, setting, top_eigenpairs
 from optimizers.probes.probe import Memory, Moment, Probe, by_rule, unmeasured
 from optimizers.stepper import Stepper
-
-_COLD_EVERY = 50  # measurements
-
-
-class Warm:
-    """When to start an eigen-solver from the last eigenpairs, and how exact to be.
-
-    Seven pairs more than are measured are carried along: with them two to six products do, and a second eigenvalue is seen
-    to overtake the first. Every 50th measurement starts cold. The error of an eigenvalue is of the order of the square of its
-    residual. One whose residual is not reached is no measurement: it is NaN.
-    """
-
-    extra: ClassVar[int] = 7
-
-    def __init__(self, memory: Memory):
-        self.count: int = memory[0] if memory else 0
-        cold = self.count % _COLD_EVERY == 0
-        self.start: Eigenpairs | None = None if cold else Eigenpairs(*memory[1])
-        self.tol = 1e-3 if cold else 5e-3
-
-    def after(self, pairs: Eigenpairs) -> Memory:
-        return self.count + 1, tuple(pairs)  # plain, as checkpoints keep it
 
 
 @dataclass(frozen=True)

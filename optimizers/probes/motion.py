@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, flow_end, setting, top_eigenpairs
-from optimizers.probes.hessian import Warm
+from landscapes import Landscape, Warm, flow_end, setting, top_eigenpairs
 from optimizers.probes.probe import Memory, Moment, Probe
 from optimizers.probes.spectrum import hessian_of
 from optimizers.stepper import Stepper

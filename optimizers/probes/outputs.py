@@ -9,11 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, eigenpairs, setting
+from landscapes import Landscape, Warm, eigenpairs, setting
 from landscapes.derivatives import Operator
 from landscapes.landscape import Trait
 from landscapes.learner import SCORES, Learner, Score
-from optimizers.probes.hessian import Warm
 from optimizers.probes.probe import Memory, Moment, Probe
 from optimizers.stepper import Stepper
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, eigenpairs, setting
+from landscapes import Landscape, Warm, eigenpairs, setting
 from landscapes.derivatives import Operator
 from landscapes.spectrum import frobenius, quadrature, trace
-from optimizers.probes.hessian import Warm
 from optimizers.probes.probe import Memory, Moment, Probe
 
 
