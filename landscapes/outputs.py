@@ -28,6 +28,7 @@ _ACTIVATIONS = {
     "tanh", "sigmoid", "hardtanh", "hardswish", "hardsigmoid", "logsigmoid", "tanhshrink", "hardshrink", "softshrink",
     "threshold", "glu",
 }  # fmt: skip
+_NO_CLASSES = "the targets are no classes, which are whole numbers or rows with a one for the class"
 _SOFTMAX = (functional.cross_entropy, functional.nll_loss)
 _CLOSE = 1e-6  # relative: two ways to the same gradient
 
@@ -198,7 +199,9 @@ def _axis(outputs: Tensor, targets: Any, loss_fn: Any) -> int:
     if not isinstance(targets, Tensor):
         raise Unclear("the targets are no single tensor")
     if targets.is_floating_point():
-        fitting = [1] if targets.shape == outputs.shape and outputs.ndim == 2 else []
+        if targets.shape != outputs.shape or outputs.ndim != 2:
+            raise Unclear(_NO_CLASSES)
+        fitting = [1]
     else:
         shapes = {axis: outputs.shape[:axis] + outputs.shape[axis + 1 :] for axis in {1, outputs.ndim - 1} if axis > 0}
         fitting = [axis for axis, shape in shapes.items() if shape == targets.shape]
@@ -219,7 +222,7 @@ def _indices(targets: Tensor, count: int, loss_fn: Any) -> Tensor:
     if targets.is_floating_point():
         whole = bool((((targets == 0) | (targets == 1)).all(1) & (targets.sum(1) == 1)).all())
         if not whole:
-            raise Unclear("the targets are no classes, which are whole numbers or rows with a one for the class")
+            raise Unclear(_NO_CLASSES)
         return targets.argmax(1)
     ignored = targets == getattr(loss_fn, "ignore_index", _IGNORED)
     kept = targets[~ignored]

@@ -260,6 +260,12 @@ def by_name(outputs, batch):
         (made(Scalar(), lambda out, _: out, {"x": X, "y": Y}), "gauss_newton", "linear in the module's outputs"),
         (made(net(), nn.L1Loss(), (X, Y)), "gauss_newton", "linear in the module's outputs"),
         (made(net(), nn.MSELoss(), (X, Y)), "classes", "the targets are no classes"),
+        (made(net(1), nn.MSELoss(), (X, Y[:, :1])), "classes", "do not say which numbers belong"),
+        (
+            made(nn.Sequential(net(1), nn.Flatten(0)), nn.BCEWithLogitsLoss(), (X, (Y[:, 0] > 0).double())),
+            "classes",
+            "the targets are no classes",
+        ),
         (made(net(), nn.MSELoss(), (X, Y)), "test samples", "give test=... to from_module"),
         (made(seeded(lambda: nn.Linear(3, 2)), nn.MSELoss(), (X, Y)), "activations", "no activation function of torch"),
         (
