@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,13 +15,14 @@ import streamlit as st
 import torch
 
 from optimizers import Tuned, tune
-from ravine import Experiment, Result, Store, computing
+from ravine import Experiment, Result, Store
 from ravine.cluster import Cluster, from_environment
 from ravine.crew import Crew
 from ravine.cut import Cut
 from ravine.cut import cut as look_along
+from ravine.desk import Desk
 from ravine.experiment import DTYPES
-from ravine.jobs import Jobs
+from ravine.jobs import Here, Jobs
 from ravine.known import known as known_of
 from ravine.own import register_from_environment
 from ravine.reference import Entry
@@ -30,7 +30,6 @@ from ravine.reference import entries as reference_entries
 from ravine.rooms import Rooms
 from ravine.spectrum import Density
 from ravine.spectrum import spectrum as look_through
-from ravine.turns import Turns
 
 # Streamlit adds the folder of its script to sys.path for each rerun and takes it out again, unless it is there already. A
 # job that imports something meanwhile, on its own thread, can then be told that an installed package does not exist.
@@ -49,6 +48,7 @@ def jobs() -> Jobs:
     return Jobs(store(), workers=os.cpu_count() or 1, per_visitor=3, crew=crew())
 
 
+@cache
 def crew() -> Crew | None:
     """Who computes jobs: processes that can be killed, and that leave this one to drawing pages."""
     return Crew(store())
@@ -65,24 +65,18 @@ def rooms() -> Rooms:
     return Rooms()
 
 
-_at_once = Turns()  # what scripts compute themselves
-
-
 def result(experiment: Experiment) -> Result:
-    """The result of an experiment that takes no longer than a blink, computed here or by an earlier visitor.
+    """The result of an experiment that takes no longer than a blink, computed now or by an earlier visitor.
 
-    One visitor computes at a time: torch gives the interpreter away at each of thousands of tiny operations, and several
-    at once would spend most of their time on getting it back. A longer one lets the others in at each of its reports.
+    Raises Failed, with a sentence, for one that fails or never ends.
     """
-    found = store().get(experiment)
-    if found is not None:
-        return dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
-    steps = computing(experiment, store=store())
-    while True:
-        with _at_once:
-            one = next(steps)
-        if one.complete:
-            return one
+    return desk().result(experiment)
+
+
+@cache
+def desk() -> Desk:
+    hands = crew()
+    return Desk(store(), partial(hands.hire, 0.25) if hands is not None else lambda: Here(store()))
 
 
 @cache
@@ -140,7 +134,8 @@ def warm_up() -> None:
     """Import and run everything once: the first visitor waits for nothing."""
     from ravine import figures, picture
 
-    jobs()  # its processes start while this one goes on
+    jobs()
+    desk().open()  # their processes start while this one goes on
     register_from_environment()
     torch.set_num_threads(1)  # small operations: more threads only get into each other's way
     first = result(Experiment.default())

@@ -10,6 +10,7 @@ from pages import _services as services
 from pages._drawn import drawn
 from pages._sharing import plain
 from ravine import Experiment, Result, export
+from ravine.crew import Failed
 from ravine.differences import differences
 from ravine.frame import Frame
 from ravine.jobs import FAILED, Busy, Job
@@ -50,7 +51,11 @@ def numbers(side: str, experiment: Experiment) -> Result | None:
     if held is not None:
         return held
     if isinstance(experiment.landscape, Surface):
-        return services.result(experiment)
+        try:
+            return services.result(experiment)
+        except Failed as failure:
+            st.error(f"This run could not be computed. {plain(str(failure))}", icon=":material/error:")
+            return None
     found = services.store().get(experiment)
     if found is not None:
         return found

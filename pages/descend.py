@@ -18,9 +18,11 @@ from pages._cards import rule_cards
 from pages._components import Part
 from pages._controls import begin, known_facts, landscape_choice, machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
+from pages._sharing import plain
 from ravine import Experiment
 from ravine.around import AROUND
 from ravine.basins import NAMED, Basins, asked
+from ravine.crew import Failed
 from ravine.picture import BASIN_COLORS, colors_of, descend_view, number, surface_field
 
 VIEW = "descend"
@@ -124,7 +126,12 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
         known_facts(experiment)
     with picture:
         filed = reopen.held(experiment)
-    result = services.result(experiment) if filed is None else dataclasses.replace(filed, experiment=experiment)
+    try:
+        result = services.result(experiment) if filed is None else dataclasses.replace(filed, experiment=experiment)
+    except Failed as failure:
+        picture.error(f"These runs could not be computed. {plain(str(failure))}", icon=":material/error:")
+        show(VIEW, experiment)
+        return
     hidden = predict.asks(experiment)
     with question:
         if hidden:

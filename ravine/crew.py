@@ -42,19 +42,20 @@ class Crew:
     """Hires workers, and keeps one at hand that has started already: the next one need not wait for torch."""
 
     def __init__(self, store: Store, turn: float = 1.0, obeys_within: float = 2.0, warm: bool = True):
-        self._new = partial(Worker, store, turn, obeys_within, warm)
+        self._new, self._turn = partial(Worker, store, turn, obeys_within, warm), turn
         # Where a worker dies with the thread that started it, that thread must live as long as this process.
         self._starter = ThreadPoolExecutor(1, "ravine-crew")
         self._lock = threading.Lock()
         self._spare: Worker | None = None
         self._closed = False
 
-    def hire(self) -> Worker:
-        """A worker. Raises OSError where the system starts no process."""
+    def hire(self, turn: float | None = None) -> Worker:
+        """A worker, which rests after so many seconds. Raises OSError where the system starts no process."""
         with self._lock:
             found, self._spare = self._spare, None
         if found is None or found.ended:
             found = self._starter.submit(self._new).result()
+        found.turn = self._turn if turn is None else turn
         found.when_ready(self._keep_one)
         return found
 

@@ -71,7 +71,7 @@ class Here:
 
     stays, ended = False, False
 
-    def __init__(self, store: Store, executor: Executor | None, known: Known):
+    def __init__(self, store: Store, executor: Executor | None = None, known: Known | None = None):
         self._options = {"store": store, "executor": executor, "known": known}
 
     def steps(self, experiment: Experiment) -> Steps:

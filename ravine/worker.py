@@ -179,8 +179,9 @@ def _die_with_parent() -> None:
 
 def _warm_up() -> None:
     """Import and run what most computations need: the first one does not wait for it."""
-    for _ in computing(dataclasses.replace(Experiment.default("edge"), steps=2)):
-        pass
+    for one in (Experiment.default(), dataclasses.replace(Experiment.default("edge"), steps=2)):
+        for _ in computing(one):
+            pass
 
 
 def serve() -> None:

@@ -29,9 +29,9 @@ def fresh_services(tmp_path, monkeypatch):
     """Every test has a store and a queue of its own."""
     monkeypatch.setenv("RAVINE_CACHE", str(tmp_path))
     monkeypatch.setattr(services, "crew", lambda: None)  # computations of milliseconds need no processes
-    store, jobs = services.store, services.jobs
-    store.cache_clear()
-    jobs.cache_clear()
+    shared = services.store, services.jobs, services.desk
+    for one in shared:
+        one.cache_clear()
     yield
-    store.cache_clear()
-    jobs.cache_clear()
+    for one in shared:
+        one.cache_clear()

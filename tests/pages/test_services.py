@@ -4,9 +4,10 @@ import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import ravine.jobs
 from pages import _services as services
 from ravine import Experiment, compute, computing
-from tests.pages.visitor import PATIENCE, paths
+from tests.pages.visitor import PATIENCE, paths, visit_link
 
 VISITORS = 12
 
@@ -45,7 +46,7 @@ def asked(experiments):
 def test_one_visitor_computes_at_a_time(monkeypatch):
     """Side by side they would fight for the interpreter, and each run would take seven times as long as alone."""
     counted = Counted()
-    monkeypatch.setattr(services, "computing", counted)
+    monkeypatch.setattr(ravine.jobs, "computing", counted)
     experiments = [paths(seed=seed) for seed in range(VISITORS)]
     found = asked(experiments)
     assert counted.most == 1
@@ -57,7 +58,7 @@ def test_one_visitor_computes_at_a_time(monkeypatch):
 
 def test_a_long_computation_lets_the_others_in(monkeypatch):
     counted = Counted()
-    monkeypatch.setattr(services, "computing", counted)
+    monkeypatch.setattr(ravine.jobs, "computing", counted)
     asked([paths(seed=seed, steps=300) for seed in (0, 1)])
     turns = [seed for seed, before in zip(counted.pulled, [None, *counted.pulled], strict=False) if seed != before]
     assert len(turns) > 10  # they took turns
@@ -65,7 +66,7 @@ def test_a_long_computation_lets_the_others_in(monkeypatch):
 
 def test_the_same_thing_is_computed_once(monkeypatch):
     counted = Counted()
-    monkeypatch.setattr(services, "computing", counted)
+    monkeypatch.setattr(ravine.jobs, "computing", counted)
     found = asked([paths(steps=5)] * VISITORS)
     assert all(result.trajectory is found[0].trajectory for result in found)
 
@@ -73,7 +74,20 @@ def test_the_same_thing_is_computed_once(monkeypatch):
 def test_what_is_there_waits_for_nobody():
     experiment = paths(mode="surface")
     services.result(experiment)
-    with services._at_once:
+    with services.desk()._turns:
         again = services.result(dataclasses.replace(experiment, mode="contour"))
     assert again.experiment.mode == "contour"
     assert isinstance(again.experiment, Experiment)
+
+
+def test_what_fails_is_a_sentence_and_the_next_is_served(monkeypatch):
+    def failing(experiment, **options):
+        raise RuntimeError("the disk is on fire")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ravine.jobs, "computing", failing)
+        app = visit_link(paths(seed=77))
+    (error,) = app.error
+    assert error.value.startswith("These runs could not be computed. RuntimeError: the disk is on fire")
+    assert services.result(paths(seed=77)).complete

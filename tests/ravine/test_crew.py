@@ -16,7 +16,8 @@ from optimizers import OPTIMIZERS
 from pages import _live as live
 from pages import _services as services
 from ravine import Experiment, Store, compute, computing, own, worker
-from ravine.crew import Crew
+from ravine.crew import Crew, Failed
+from ravine.desk import Desk
 from ravine.jobs import CANCELLED, DONE, FAILED, RUNNING, Jobs
 from tests.pages.visitor import settled, sound, visit_link
 from tests.ravine.examples import EXAMPLES, same
@@ -277,3 +278,15 @@ def test_cancel_on_a_page_frees_the_place_that_a_users_own_model_holds(jobs, mon
     other = visit_link(rosenbrock)
     assert settled(other, "stepsize").state == DONE
     assert process.poll() == -signal.SIGKILL
+
+
+def test_what_hangs_while_a_page_waits_is_ended_and_the_next_is_served(jobs):
+    """A user's own surface on the page of paths: all other visitors wait for the same place."""
+    desk = Desk(jobs.store, jobs._crew.hire, silence=1.0)
+    hanging = dataclasses.replace(trap("in_python", 300), view="descend")
+    with pytest.raises(Failed, match=r"This gave no sign of progress for \d+ s, and was stopped"):
+        desk.result(hanging)
+    fine = dataclasses.replace(hanging, landscape=LANDSCAPES["rosenbrock"]())
+    same(desk.result(fine), compute(fine))
+    assert desk.result(fine).trajectory is jobs.store.get(fine).trajectory
+    desk._place.close()
