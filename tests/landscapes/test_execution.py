@@ -6,6 +6,7 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -153,8 +154,7 @@ def checkpointed(name):
     return module
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", CHECKPOINTED)
+@pytest.mark.parametrize(("name", "dtype"), sampled(product(CHECKPOINTED, DTYPES), 5))
 def test_checkpoints_change_nothing(name, dtype):
     land, truth = quiet(checkpointed(name)), quiet(Function(whole, **parts()))
     assert_same_landscape(land, truth, dtype)
@@ -357,6 +357,7 @@ def test_noise_is_frozen_and_said_and_no_draw_of_the_users(name):
 
 # ---------------------------------------------------------------- embeddings
 
+EMBEDDED = ({"max_norm": 1.0}, {"max_norm": 0.8, "norm_type": 1.0}, {"sparse": True}, {"scale_grad_by_freq": True})
 TOKENS = torch.tensor([[0, 1, 2], [3, 4, 5], [1, 1, 3], [5, 0, 2]])
 
 
@@ -370,13 +371,7 @@ EMBEDDINGS = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", EMBEDDINGS)
-@pytest.mark.parametrize(
-    "options",
-    [{"max_norm": 1.0}, {"max_norm": 0.8, "norm_type": 1.0}, {"sparse": True}, {"scale_grad_by_freq": True}],
-    ids=str,
-)
+@pytest.mark.parametrize(("name", "options", "dtype"), sampled(product(EMBEDDINGS, EMBEDDED, DTYPES), 6))
 def test_embeddings_leave_the_parameters_as_they_are(name, options, dtype):
     module = seeded(lambda: Function(embedded, table=EMBEDDINGS[name](**options), out=nn.Linear(4, 2)))
     before = copy.deepcopy(module.state_dict())

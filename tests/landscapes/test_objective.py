@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -114,8 +115,7 @@ MEMORIES = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", MEMORIES)
+@pytest.mark.parametrize(("name", "dtype"), sampled(product(MEMORIES, DTYPES), 6))
 def test_a_module_with_memory_starts_anew_at_each_evaluation(name, dtype):
     module = seeded(MEMORIES[name])
     fresh = copy.deepcopy(module).to(dtype)
