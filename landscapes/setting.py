@@ -49,8 +49,14 @@ class Setting(ABC):
         return f"{name} = {_shown(value)} is not allowed: it must be {self.allowed}."
 
 
+def excerpt(text: str) -> str:
+    """At most 60 printable characters of a text that may be hostile."""
+    shown = text[:61] if text[:61].isprintable() else ascii(text[:61])[1:-1]
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
 def _shown(value: Any) -> str:
-    """At most 60 printable characters of a value that may be hostile."""
+    """The same of a value; a text that is not printable is in quotes."""
     if isinstance(value, str) and value[:61].isprintable():
         shown = value
     else:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from landscapes.setting import Integer, Number, Setting
+from landscapes.setting import Integer, Number, Setting, excerpt
 from ravine import limits
 
 _TEXT = re.compile(r"([A-Za-z_][\w.]{0,60})[:=]([^:=]{1,40}):([^:=]{1,40}):([0-9]{1,6})(log)?", re.ASCII)
@@ -57,7 +57,7 @@ def read_axis(text: str) -> Axis:
         low, high = (number.read("a limit", one) for one in found.group(2, 3))
     except ValueError:
         raise ValueError(
-            f"“{text[:60] if text[:60].isprintable() else ascii(text[:60])[1:-1]}” is not an axis: write the name, both ends and the number of values, as in lr:0.001:1:64log."
+            f"“{excerpt(text)}” is not an axis: write the name, both ends and the number of values, as in lr:0.001:1:64log."
         ) from None
     return check_axis(Axis(found[1], low, high, int(found[4]), bool(found[5])))
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from landscapes.setting import excerpt
+
 VARIABLE = "RAVINE_SCHEDULER"  # where the app finds the scheduler's address
 _PATIENCE = 5.0  # seconds to wait for a scheduler
 
@@ -54,7 +56,7 @@ def connect(address: str) -> Cluster:
         return Cluster(Client(address, timeout=_PATIENCE, set_as_default=False))
     except (OSError, ValueError, TimeoutError) as failure:
         raise Unreachable(
-            f"No Dask scheduler answers at {address[:200]} ({type(failure).__name__}). The address is that of a running "
+            f"No Dask scheduler answers at {excerpt(address)} ({type(failure).__name__}). The address is that of a running "
             f"`dask scheduler`, as in tcp://127.0.0.1:8786."
         ) from None
 

@@ -21,13 +21,13 @@ from landscapes import LANDSCAPES, MLP, QUANTITIES, Landscape, Surface, setting,
 from landscapes.directions import NORMALIZATIONS
 from landscapes.planes import PLANES
 from landscapes.quantities import quantity as find_quantity
-from landscapes.setting import Declared
+from landscapes.setting import Declared, excerpt
 from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, Stepper
 from ravine import allowed, frame, overlay
 from ravine.around import AROUND
 from ravine.axis import Axis, AxisSetting
 from ravine.limits import LIMITS
-from ravine.link import START, VERSION, cut, pairs_of, short, too_long, written, written_stepper
+from ravine.link import START, VERSION, cut, pairs_of, too_long, written, written_stepper
 from ravine.reader import Reader
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -309,7 +309,7 @@ class Experiment(Declared):
             return cls.default(view), ["The link could not be read, so the default is shown."]
         experiment, refusals = cls.from_query(dict(pairs), view)
         repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-        said = [f"“{short(key)}” is in the link more than once: the last value was used." for key in repeated]
+        said = [f"“{excerpt(key)}” is in the link more than once: the last value was used." for key in repeated]
         return experiment, cut([*said, *refusals])
 
     @classmethod

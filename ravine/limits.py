@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, fields
 
+from landscapes.setting import excerpt
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -30,7 +32,7 @@ class Limits:
             if text is not None:
                 least, most = getattr(_LEAST, field.name), getattr(cls(), field.name)
                 if not (text.isascii() and text.isdigit() and len(text) <= 20 and least <= int(text) <= most):
-                    raise ValueError(f"{name} = {text[:40]!r} must be a whole number from {least} to {most}.")
+                    raise ValueError(f"{name} = {excerpt(text)} must be a whole number from {least} to {most}.")
                 lowered[field.name] = int(text)
         return cls(**lowered)
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from landscapes import settings
-from landscapes.setting import Declared, Numbers
+from landscapes.setting import Declared, Numbers, excerpt
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Stepper, layers
 from ravine.limits import LIMITS
 from ravine.own import elsewhere
@@ -67,12 +67,6 @@ def too_long(size: int) -> str:
     return f"The link has {size:,} characters and at most {LIMITS.link:,} are read, so it was ignored and the default is shown."
 
 
-def short(text: str) -> str:
-    """At most 40 printable characters of a text that may be hostile."""
-    shown = text[:41] if text[:41].isprintable() else ascii(text[:41])[1:-1]
-    return shown if len(shown) <= 40 else shown[:37] + "..."
-
-
 def cut(refusals: Sequence[str]) -> list[str]:
     """As many sentences as a reader will read."""
     if len(refusals) <= _MOST_REFUSALS + 1:
@@ -99,7 +93,7 @@ class Query:
         for name in dict.fromkeys(names.split(",")) if names else ():
             if name not in WRAPPERS:
                 self.refused.append(
-                    f"{prefix}.wrap = {short(name)} is unknown, so it was left out. Allowed: {', '.join(WRAPPERS)}."
+                    f"{prefix}.wrap = {excerpt(name)} is unknown, so it was left out. Allowed: {', '.join(WRAPPERS)}."
                 )
                 continue
             kind = WRAPPERS[name]
@@ -109,7 +103,7 @@ class Query:
                 self.refused.append(f"{refusal} It was left out.")
         for name, rest in given.items():
             for full in rest:
-                self.refused.append(f"{short(full)} was ignored: {prefix}.wrap does not name {name}.")
+                self.refused.append(f"{excerpt(full)} was ignored: {prefix}.wrap does not name {name}.")
         return stepper if schedule is None else Scheduled(inner=stepper, schedule=schedule)
 
     def take(self, prefix: str) -> dict[str, str]:
@@ -123,12 +117,12 @@ class Query:
         name = given.pop(prefix, None)
         if name is None:
             for full in given:
-                self.refused.append(f"{short(full)} was ignored: the link has no {prefix} that it could belong to.")
+                self.refused.append(f"{excerpt(full)} was ignored: the link has no {prefix} that it could belong to.")
             return default
         if name not in registry:
             instead = f"; {default.name} is shown" if default is not None else ", so it was left out"
             foreign = elsewhere(name) if prefix == "land" else ""
-            sentence = f"{prefix} = {short(name)} is unknown{instead}. Allowed: {', '.join(registry)}."
+            sentence = f"{prefix} = {excerpt(name)} is unknown{instead}. Allowed: {', '.join(registry)}."
             self.refused.append(f"{foreign}{instead}." if foreign else sentence)
             return default
         kind = registry[name]
@@ -153,11 +147,11 @@ class Query:
             if key not in known:
                 listed = ", ".join(known) or "none"
                 self.refused.append(
-                    f"{short(full)} is not a setting of {kind.name}, so it was ignored. Its settings: {listed}."
+                    f"{excerpt(full)} is not a setting of {kind.name}, so it was ignored. Its settings: {listed}."
                 )
                 continue
             if key in values:
-                self.refused.append(f"{short(full)} was ignored: the link gives {prefix}.{key} already.")
+                self.refused.append(f"{excerpt(full)} was ignored: the link gives {prefix}.{key} already.")
                 continue
             values[key] = self.value(full, known[key], text, known[key].default)
         return values

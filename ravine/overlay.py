@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from landscapes import Landscape, settings
-from landscapes.setting import Choice, Flag, Integer, Integers, Number, Setting
+from landscapes.setting import Choice, Flag, Integer, Integers, Number, Setting, excerpt
 from optimizers import Stepper, with_values
 from ravine.words import chosen, plain, spoken
 
@@ -51,7 +51,7 @@ def values(experiment: Experiment) -> list[Any]:
     one = known[experiment.vary]
     read = [one.read(experiment.vary, text.strip()) for text in experiment.across.split(",")]
     if len(set(read)) < len(read):
-        raise ValueError(f"across = {experiment.across[:40]} holds a value twice: each is one run.")
+        raise ValueError(f"across = {excerpt(experiment.across)} holds a value twice: each is one run.")
     return read
 
 

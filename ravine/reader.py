@@ -8,9 +8,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 from landscapes import LANDSCAPES, settings
+from landscapes.setting import excerpt
 from optimizers import Stepper, composed, layers
 from ravine import frame, overlay
-from ravine.link import START, VERSION, Query, cut, short
+from ravine.link import START, VERSION, Query, cut
 
 if TYPE_CHECKING:  # an Experiment reads itself from a link
     from ravine.experiment import Experiment, View
@@ -27,7 +28,7 @@ class Reader:
         version = self._link.left.pop("v", str(VERSION))
         if version != str(VERSION):
             self._link.refused.append(
-                f"The link's version is “{short(version)}”; this app reads version {VERSION} and did its best."
+                f"The link's version is “{excerpt(version)}”; this app reads version {VERSION} and did its best."
             )
         places = {name: LANDSCAPES[name] for name in landscapes}
         values: dict[str, Any] = {
@@ -51,7 +52,7 @@ class Reader:
         for key in self._link.left:
             if key not in frame.KEYS:  # read by those who show the link, not by those who compute it
                 self._link.refused.append(
-                    f"“{short(key)}” is not something a {default.view} link says, so it was ignored."
+                    f"“{excerpt(key)}” is not something a {default.view} link says, so it was ignored."
                 )
         experiment = self._built(values, default)
         return experiment, cut(self._link.refused)
