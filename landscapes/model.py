@@ -24,6 +24,7 @@ from landscapes.selfcheck import Finding, Way
 
 _BLOCK = 512  # samples evaluated at once, so that activations stay in the cache
 KEPT_BYTES = 2 << 30  # of the graph that products by double backward go through; beyond, each block's is built anew
+_GRAPH_WIDTHS = 6  # how many times the widest layer a graph holds about, where it cannot be counted
 _CACHE_BYTES = 2 << 20  # what the runs evaluated together may keep live on a CPU core
 _GPU_SHARE = 4  # on a GPU they may take a quarter of the free memory
 _TRIAL = 8  # samples on which a new landscape is tried out
@@ -453,7 +454,8 @@ class Model:
         else:
             self.objective.math_attention = False
         self.curvature = findings[-1 if self.objective.math_attention else 0]
-        self._graph = max(0, self.curvature.graph - self.layout.dim) / (piece.samples or 1)
+        counted = max(0, self.curvature.graph - self.layout.dim) / (piece.samples or 1)
+        self._graph = counted or _GRAPH_WIDTHS * self._width
         if self.curvature.note:
             self.notes.append(self.curvature.note)
 

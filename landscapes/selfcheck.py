@@ -58,7 +58,7 @@ class Way(Enum):
 class Finding(NamedTuple):
     way: Way
     note: str = ""  # for the user; empty where all is as it should be
-    graph: int = 0  # numbers that autograd keeps for products by double backward
+    graph: int = 0  # numbers that autograd keeps for products by double backward; 0 where they could not be counted
 
 
 class _Slope(NamedTuple):
@@ -131,9 +131,12 @@ class _Twice:
         self.direction, self.other = _normal(zero, 1), _normal(zero, 2)
         self.graph = 0
         try:
-            with derivatives.counting_saved() as saved:
+            try:
+                with derivatives.counting_saved() as saved:
+                    self._operator = derivatives.hessian_operator(loss, zero)
+                self.graph = saved.numbers
+            except RuntimeError:  # torch.func within the module does not allow that
                 self._operator = derivatives.hessian_operator(loss, zero)
-            self.graph = saved.numbers
             self.product = self._operator(self.direction)
             self.failure = ""
         except Exception as failure:  # whatever a user's code raises

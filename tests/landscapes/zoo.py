@@ -338,6 +338,15 @@ def physics_informed() -> Specimen:
     return Specimen(Applied(forward, net=nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))), randn(SAMPLES, 1), randn(SAMPLES, 1, seed=1))  # fmt: skip
 
 
+def physics_informed_by_transforms() -> Specimen:
+    """The slope of a network at each sample, by torch.func within the module."""
+
+    def forward(own: Any, x: Tensor) -> Tensor:
+        return torch.func.vmap(torch.func.grad(lambda one: own.net(one[None]).sum()))(x) + own.net(x)
+
+    return Specimen(Applied(forward, net=nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 1))), randn(SAMPLES, 1), randn(SAMPLES, 1, seed=1))  # fmt: skip
+
+
 def experts() -> Specimen:
     """Each sample goes to the two experts that its gate likes best (Shazeer et al. 2017, ICLR)."""
 
@@ -548,6 +557,7 @@ ZOO: dict[str, Callable[[], Specimen]] = {
     "stopped gradients": stopped,
     "lora": lora,
     "physics informed": physics_informed,
+    "physics informed by transforms": physics_informed_by_transforms,
     "mixture of experts": experts,
     "equilibrium": equilibrium,
     "neural ode": neural_ode,
