@@ -13,7 +13,7 @@ from torch.nn import functional
 from landscapes.derivatives import Operator
 from landscapes.witness import CLEAR, doubt
 
-COLD_CHANCE = 1e-2  # that a larger eigenvalue is missed from a cold start ...
+COLD_CHANCE = 1e-3  # that a larger eigenvalue is missed from a cold start ...
 _RIVAL = 0.5  # of the last eigenvalue asked for: an old pair that high may have overtaken it
 _PATIENCE = 8  # products after which the model of old pairs shows the way no longer
 CHANCE = 0.1  # ... and, should one be hidden from earlier pairs, by one measurement that goes on from them
