@@ -1,6 +1,7 @@
 """Where we move: losses over flat parameter vectors, and their geometry around a point."""
 
 from landscapes.curvature import eigenpairs, sharpness, top_eigenpairs
+from landscapes.extremes import Extremes, extreme_eigenvalues
 from landscapes.flow import FlowEnd, flow_end
 from landscapes.landscape import Block, Landscape, Layout
 from landscapes.module import ModuleLandscape, from_module
@@ -63,6 +64,7 @@ __all__ = [
     "QUANTITIES",
     "Block",
     "Eigenpairs",
+    "Extremes",
     "Warm",
     "FlowEnd",
     "Formula",
@@ -76,6 +78,7 @@ __all__ = [
     "Supervised",
     "Surface",
     "eigenpairs",
+    "extreme_eigenvalues",
     "flow_end",
     "from_module",
     "setting",

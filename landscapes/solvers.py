@@ -27,7 +27,9 @@ class Eigenpairs(NamedTuple):
     residuals: (
         Tensor  # (..., k): |H v - lambda v|, so some eigenvalue lies within that distance of lambda; NaN: not known
     )
-    reached: Tensor  # (..., k): is the residual known to be within the tolerance?
+    # (..., k): is the residual known to be within the tolerance of the largest size? Of an eigenvalue that is much smaller, as the
+    # lowest one is near a minimum, that tells little: see extremes.py.
+    reached: Tensor
     products: int  # Hessian-vector products spent
 
     @property

@@ -292,7 +292,9 @@ def _losses(log: Log) -> list[str]:
         moved = "rose" if last > first else "fell"
         said = f"The {FIELDS[name]} {moved} from {first:.3g} at step {steps[0]:,} to {last:.3g} at step {steps[-1]:,}"
         if f"{first:.3g}" == f"{last:.3g}":
-            said = f"The {FIELDS[name]} is as good as the same at step {steps[-1]:,} as at step {steps[0]:,}, {last:.3g}"
+            said = (
+                f"The {FIELDS[name]} is as good as the same at step {steps[-1]:,} as at step {steps[0]:,}, {last:.3g}"
+            )
         within = range(1, len(values) - 1)
         if least in within and last - values[least] > _AWAY * abs(first - values[least]):
             said += f"; it was least at step {steps[least]:,}, {values[least]:.3g}"

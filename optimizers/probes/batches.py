@@ -30,6 +30,7 @@ class BatchSharpness(Probe):
         "SGD lets it rise to about 2/η where it trains for long enough, and to less on small problems: 0.4 to 0.9 times that on "
         "seven small ones."
     )
+    bars = 2.0
     draws: int = setting(10, 1, 1000, label="Batches at a time", help="So many more batches are drawn at a time.")
     error: float = setting(
         0.05,

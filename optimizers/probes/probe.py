@@ -42,6 +42,9 @@ class Probe(Declared):
     reference: ClassVar[str]
     help: ClassVar[str]  # one sentence: what it shows
     follows: ClassVar[bool] = False  # must it see every step?
+    bars: ClassVar[float] = (
+        0.0  # where the last of two entries is the error of the first: so many to either side in a figure
+    )
 
     def refusal(self, landscape: Landscape, rule: Stepper) -> str:
         """Why this probe cannot be measured here, in one sentence; empty where it can."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, Warm, eigenpairs, setting
+from landscapes import Landscape, extreme_eigenvalues, setting
 from landscapes.derivatives import Operator
 from landscapes.spectrum import frobenius, quadrature, trace
 from optimizers.probes.probe import Memory, Moment, Probe
@@ -23,20 +23,20 @@ def hessian_of(moment: Moment) -> Operator:
 class SmallestEigenvalue(Probe):
     name, label = "smallest_eigenvalue", "Smallest eigenvalue"
     symbol = r"\lambda_{\min}(\nabla^2 L)"
-    reference = "Golub and Van Loan, Matrix Computations, 4th ed., ch. 10"
-    help = "The lower end of the Hessian's spectrum: below zero where the loss curves down."
+    reference = "van Dorsselaer, Hochstenbach and van der Vorst 2000, SIAM J. Matrix Anal. Appl. 22"
+    help = (
+        "The lower end of the Hessian's spectrum: below zero where the loss curves down. The error bars hold it, but for a chance "
+        "of one in a thousand; they are at most 1 % of its own size where the products allowed suffice."
+    )
+    bars = 1.0
+
+    def entries(self, landscape: Landscape) -> tuple[str, ...]:
+        return "smallest eigenvalue", "error"
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
-        hessian, warm = hessian_of(moment), Warm(memory)
-        pairs = eigenpairs(
-            lambda vectors: -hessian(vectors),
-            moment.params,
-            tol=warm.tol,
-            start=warm.start,
-            seed=warm.count,
-            extra=warm.extra,
-        )
-        return -pairs.proved[..., 0], warm.after(pairs)
+        count = memory or 0
+        ends = extreme_eigenvalues(hessian_of(moment), moment.params, seed=count)
+        return torch.stack([ends.lowest, ends.lowest_error], dim=-1), count + 1
 
 
 def _products(default: int, what: str) -> int:
@@ -49,6 +49,7 @@ class Trace(Probe):
     symbol = r"\mathrm{tr}\,\nabla^2 L"
     reference = "Meyer, Musco, Musco and Woodruff 2021, arXiv:2010.09649"
     help = "The sum of all eigenvalues by Hutch++, and the standard error of that estimate."
+    bars = 2.0
     products: int = _products(30, "the estimate")
 
     def entries(self, landscape: Landscape) -> tuple[str, ...]:
@@ -66,6 +67,7 @@ class FrobeniusNorm(Probe):
     symbol = r"\|\nabla^2 L\|_F"
     reference = "Hutchinson 1989, Commun. Stat. 18"
     help = "The root of the sum of the squared eigenvalues, and the standard error of that estimate."
+    bars = 2.0
     products: int = _products(30, "the estimate")
 
     def entries(self, landscape: Landscape) -> tuple[str, ...]:

@@ -130,7 +130,9 @@ def _probe_axis(figure: go.Figure, row: int, name: str, paths: Sequence[Trajecto
     figure.update_yaxes(title={"text": _wrapped(PROBES[name].label), "font": {"size": 12}}, row=row, col=1)
     having = [path for path in paths if name in path.probes]
     values = torch.cat([_drawn(name, path) for path in having])
-    ends(figure, row, around_zero(values, torch.cat([calm(path, most) for path in having])))
+    bars = torch.cat([_bars(name, path) for path in having])
+    reach = torch.cat([values - bars, values + bars], dim=-1)
+    ends(figure, row, around_zero(reach, torch.cat([calm(path, most) for path in having])))
 
 
 def _named(figure: go.Figure, row: int, name: str, run: Run, *, alone: bool) -> None:
@@ -138,8 +140,11 @@ def _named(figure: go.Figure, row: int, name: str, run: Run, *, alone: bool) -> 
     entries = PROBES[name]().entries(run.landscape)
     if not entries or name == _DENSITY:
         return
+    if bars := PROBES[name].bars:
+        entries = (f"{entries[0]}, bars: {'' if bars == 1 else f'{bars:.0f} × '}{entries[1]}",)
     colored = (f'<span style="color:{COLORS[place % len(COLORS)]}">{one}</span>' for place, one in enumerate(entries))
-    told = ", ".join(colored) if alone else f"strong to faint: {', '.join(entries)}"
+    shades = "strong to faint: " if len(entries) > 1 else ""
+    told = ", ".join(colored) if alone else f"{shades}{', '.join(entries)}"
     figure.add_annotation(
         text=told, name=name, x=0, y=1, xref="x domain", yref="y domain", xanchor="left", yanchor="bottom",
         showarrow=False, font={"size": 12}, row=row, col=1,
@@ -147,10 +152,17 @@ def _named(figure: go.Figure, row: int, name: str, run: Run, *, alone: bool) -> 
 
 
 def _drawn(name: str, path: Trajectory) -> Tensor:
-    """The numbers of a probe that are drawn, (R, m); of a spectral density the nodes without their weights."""
+    """The numbers of a probe that are drawn, (R, m); of a spectral density the nodes without their weights, and no errors."""
     values = path.probes[name].cpu().double()
     values = values[:, None] if values.ndim == 1 else values
-    return values.chunk(2, dim=-1)[0] if name == _DENSITY else values
+    return values.chunk(2, dim=-1)[0] if name == _DENSITY or PROBES[name].bars else values
+
+
+def _bars(name: str, path: Trajectory) -> Tensor:
+    """How far the error bars of a probe reach, (R, 1): not at all where it has none, or the file is of a time when it had none."""
+    values = path.probes[name].cpu().double()
+    bars = PROBES[name].bars
+    return bars * values[:, 1:].nan_to_num() if bars and values.ndim > 1 else values.new_zeros(len(values), 1)
 
 
 @dataclass(frozen=True)
@@ -282,10 +294,14 @@ def _sharpness(figure: go.Figure, panel: _Panel, style: _Style, gauge: Gauge, st
 
 
 def _doubt(gauge: Gauge, unit: Tensor, style: _Style) -> dict[str, Any] | None:
-    """Two standard errors to either side of a mean over batches."""
+    """Error bars of a mean over batches."""
     if gauge.error is None:
         return None
-    return {"type": "data", "array": (2 * gauge.error / unit).numpy(), "thickness": 1, "width": 2, "color": style.sharp}
+    return _error_bars((PROBES[gauge.name].bars * gauge.error / unit).numpy(), style.sharp)
+
+
+def _error_bars(lengths: np.ndarray[Any, Any], color: str) -> dict[str, Any]:
+    return {"type": "data", "array": lengths, "thickness": 1, "width": 2, "color": color}
 
 
 def _large_batches(figure: go.Figure, panel: _Panel, style: _Style, gauge: Gauge, unit: Tensor) -> None:
@@ -335,12 +351,14 @@ def _probe(figure: go.Figure, row: int, style: _Style, name: str, run: Run, path
         return
     columns = _drawn(name, path).numpy()
     entries = PROBES[name]().entries(run.landscape)
+    bars = _bars(name, path)[:, 0].numpy()
     seen = np.isfinite(columns).any(-1)
     shades = _shades(style, columns.shape[1])
     for place, (column, (color, opacity)) in enumerate(zip(columns.T, shades, strict=True)):
         part = entries[place] if entries else within(PROBES[name].label)
         figure.add_scatter(
             x=path.step.numpy()[seen], y=column[seen], mode="lines", line={"color": color, "width": 2}, opacity=opacity,
+            error_y=_error_bars(bars[seen], color) if PROBES[name].bars else None,
             **style.trace(part) | {"showlegend": False}, row=row, col=1,
         )  # fmt: skip
 

@@ -246,6 +246,22 @@ def test_a_chosen_probe_has_a_panel_and_the_eigenvalues_lie_under_the_sharpness(
     np.testing.assert_allclose(second.y, drawn["λ₂"].y * 0.1 / 2)
 
 
+@pytest.mark.parametrize(("name", "bars"), [("smallest_eigenvalue", "error"), ("trace", "2 × standard error")])
+def test_an_error_is_drawn_as_bars_around_its_value(name, bars):
+    result = compute(network(probes=(name,), steps=4, every=2))
+    figure = result.figure()
+    entry = PROBES[name]().entries(TINY)[0]
+    (line,) = [one for one in figure.data if one.name == entry]
+    values, errors = result.trajectory.probes[name][::2].T.numpy()
+    np.testing.assert_array_equal(line.y, values)
+    np.testing.assert_array_equal(line.error_y.array, errors * (2 if name == "trace" else 1))
+    (told,) = figure.layout.annotations
+    assert f">{entry}, bars: {bars}</span>" in told.text
+    kept = dataclasses.replace(result.trajectory, probes={name: result.trajectory.probes[name][:, 0]})
+    (line,) = [one for one in dataclasses.replace(result, trajectory=kept).figure().data if one.name == entry]
+    np.testing.assert_array_equal(line.y, values)  # a file from before there were errors
+
+
 def test_entries_of_a_vector_are_named_above_their_panel():
     (told,) = compute(network(probes=("layer_norms",), steps=2)).figure().layout.annotations
     names = PROBES["layer_norms"]().entries(TINY)
