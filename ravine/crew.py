@@ -28,6 +28,7 @@ from ravine.store import Store
 
 _LISTENS = 0.5  # seconds of silence between two calls of `silent_for`
 _SET_ASIDE = 15  # niceness of a worker whose place another has taken
+_LONG = 10  # niceness of a worker for long computations: what a visitor sees at once comes before them
 
 
 class GivenUp(Exception):
@@ -50,12 +51,16 @@ class Crew:
         self._closed = False
 
     def hire(self, turn: float | None = None) -> Worker:
-        """A worker, which rests after so many seconds. Raises OSError where the system starts no process."""
+        """A worker, which rests after so many seconds: for long computations, or for short ones where `turn` says so, which
+        then come before the long ones. Raises OSError where the system starts no process.
+        """
         with self._lock:
             found, self._spare = self._spare, None
         if found is None or found.ended:
             found = self._starter.submit(self._new).result()
         found.turn = self._turn if turn is None else turn
+        if turn is None:
+            found.step_back(_LONG)
         found.when_ready(self._keep_one)
         return found
 
@@ -125,10 +130,10 @@ class Worker:
                 return
         then()
 
-    def step_back(self) -> None:
+    def step_back(self, niceness: int = _SET_ASIDE) -> None:
         """Leave the processors to others."""
         with suppress(OSError, AttributeError):
-            os.setpriority(os.PRIO_PROCESS, self._process.pid, _SET_ASIDE)
+            os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
 
     def close(self) -> None:
         """End the process, whatever it does: its memory and its processor time are free when this returns."""
