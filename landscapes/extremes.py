@@ -40,12 +40,14 @@ class Extremes(NamedTuple):
         return self.lowest.sign().where(self.lowest.abs() > self.lowest_error, 0)
 
 
-def extreme_eigenvalues(operator: Operator, like: Tensor, tol: float = 1e-2, *, seed: int = 0) -> Extremes:
+def extreme_eigenvalues(
+    operator: Operator, like: Tensor, tol: float = 1e-2, *, lower: bool = True, seed: int = 0
+) -> Extremes:
     """The ends of the spectrum of an operator (..., dim) -> (..., dim), one symmetric matrix for each row of `like` (..., dim).
 
-    Goes on until each end is known to `tol` of its own size, or to a millionth of the larger one (in float32 to what rounding
-    leaves, about 1e-5 of the larger one); up to 640 parameters as long as it takes, with more for 240 products at most. What
-    is then known, the errors say. Raises ValueError for a tol that is not positive.
+    Goes on until each end, or without `lower` the upper one, is known to `tol` of its own size, or to a millionth of the larger
+    one (in float32 to what rounding leaves, about 1e-5 of the larger one); up to 640 parameters as long as it takes, with more
+    for 240 products at most. What is then known, the errors say. Raises ValueError for a tol that is not positive.
     """
     if not tol > 0:
         raise ValueError(f"tol = {tol} is not allowed: it must be positive.")
@@ -72,6 +74,7 @@ def extreme_eigenvalues(operator: Operator, like: Tensor, tol: float = 1e-2, *, 
             floor = (_SMALL + 2 * band.rounding) * torch.maximum(found.lowest.abs(), found.highest.abs())
             below = found.lowest_error <= torch.maximum(tol * found.lowest.abs(), floor)
             above = found.highest_error <= torch.maximum(tol * found.highest.abs(), floor)
+            below = below | (not lower)
             if m == most or bool((below & above | band.spent | dead.cpu()).all()):
                 break
             check = m + max(4, m // 8)

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from landscapes.curvature import eigenpairs, top_eigenpairs
+from landscapes.extremes import extreme_eigenvalues
 from landscapes.landscape import Landscape
 from landscapes.learner import SCORES, Learner, Score
 from landscapes.pieces import Piece
 
 COARSE = 21  # points per axis at most for a quantity that costs an eigenvalue at each
-OnPlane = Callable[[Tensor], Tensor]  # points (k, 2) of a plane -> values (k,)
+OnPlane = Callable[[Tensor], Tensor]  # points (k, 2) of a plane -> values (k,), or with their errors (k, 2)
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Quantity:
     on_plane: Callable[[Landscape, Tensor, Tensor], OnPlane]  # of a landscape, a centre (dim,) and directions (2, dim)
     offers: Callable[[Landscape], str | None] = lambda landscape: None  # why a landscape has no such number, or None
     costly: bool = False  # so that a coarse grid must do
+    signed: str = ""  # the eigenvalue whose sign is not told where a value is less than its error
 
 
 def _score(name: Score, label: str, reads: str) -> Quantity:
@@ -47,20 +49,22 @@ def _grad_norm(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPl
 
 
 def _sharpness(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
-    """To about 1e-4: the error of an eigenvalue is of the order of the residual's square."""
-    return landscape.on_plane_of(
-        lambda params: top_eigenpairs(landscape, params, tol=1e-2).values[..., 0], center, directions
-    )
+    def highest(params: Tensor) -> Tensor:
+        found = extreme_eigenvalues(landscape.hessian_operator(params), params, lower=False)
+        return torch.stack([found.highest, found.highest_error], dim=-1)
+
+    return landscape.on_plane_of(highest, center, directions)
 
 
 def _nonconvexity(landscape: Landscape, center: Tensor, directions: Tensor) -> OnPlane:
-    """Both ends of the spectrum by Lanczos, the lower one as the upper of the negated Hessian."""
+    """Each end of the spectrum to a tolerance of its own: the lower one is near a minimum a thousandth of the upper."""
 
     def ratio(params: Tensor) -> Tensor:
-        operator = landscape.hessian_operator(params)
-        high = eigenpairs(operator, params, tol=1e-2).values[..., 0]
-        low = eigenpairs(lambda vectors: -operator(vectors), params, tol=1e-2).values[..., 0]
-        return (low / high).abs()
+        found = extreme_eigenvalues(landscape.hessian_operator(params), params)
+        low, high = found.lowest.abs(), found.highest.abs()
+        least = high - found.highest_error
+        value = (low / high).where(least > 0, torch.nan)  # there is no ratio to what may be zero
+        return torch.stack([value, (low + found.lowest_error) / least - value], dim=-1)
 
     return landscape.on_plane_of(ratio, center, directions)
 
@@ -78,7 +82,12 @@ QUANTITIES: dict[str, Quantity] = {
         ),
         Quantity("grad_norm", "Gradient norm", "How steep the loss is: zero at minima and saddles.", _grad_norm),
         Quantity(
-            "sharpness", "Sharpness", "The largest eigenvalue of the Hessian at each point.", _sharpness, costly=True
+            "sharpness",
+            "Sharpness",
+            "The largest eigenvalue of the Hessian at each point.",
+            _sharpness,
+            costly=True,
+            signed="λ_max",
         ),
         Quantity(
             "nonconvexity",
@@ -87,6 +96,7 @@ QUANTITIES: dict[str, Quantity] = {
             "arXiv:1712.09913).",
             _nonconvexity,
             costly=True,
+            signed="λ_min",
         ),
     )
 }
@@ -110,7 +120,8 @@ class OnPlaneOf:
         self._values = quantity(name, landscape).on_plane(landscape, center, directions)
 
     def __call__(self, points: Tensor) -> Piece:
-        return (self._values(points),)
+        found = self._values(points)
+        return found.unbind(-1) if found.ndim > 1 else (found,)
 
     def __reduce__(self) -> tuple[type[OnPlaneOf], tuple[str, Landscape, Tensor, Tensor]]:
         return type(self), self._from

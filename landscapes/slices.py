@@ -12,7 +12,7 @@ from torch import Tensor
 from landscapes.directions import normalize, random_directions
 from landscapes.interpolation import LEVELS, Interpolant, Window, held_out, interpolant, levels, recalled
 from landscapes.landscape import Landscape
-from landscapes.pieces import Shelf, pieces
+from landscapes.pieces import Piece, Shelf, pieces
 from landscapes.quantities import OnPlaneOf
 
 _PIECE = 8  # points that a worker takes at once, at least
@@ -30,6 +30,9 @@ class Plane:
     error: float = 0.0  # |loss - exact loss| as estimated from points held out; 0 where every value was computed
     log: bool = False  # is `error` that of the natural logarithm of the loss?
     evaluations: int = 0  # of the loss, spent
+    uncertainty: Tensor | None = (
+        None  # (points, points): how far from each value the truth may lie; None where they are exact
+    )
     model: Interpolant | None = field(
         default=None, compare=False, repr=False
     )  # of `loss`, or with `log` of its logarithm
@@ -81,7 +84,7 @@ def slice_2d(
     `quantity` is one of QUANTITIES; its values stand in `Plane.loss`. Without a `tolerance` every point is computed. With
     one, a polynomial through far fewer points gives the others as soon as its error, estimated from points held out, is at
     most `tolerance` times the range of the values (with `log`, of their logarithms); where that is not reached, every point
-    is computed after all. `Plane.error` says which.
+    is computed after all. `Plane.error` says which, and `Plane.uncertainty` how exact computed eigenvalues are.
     Raises ValueError or TypeError for what does not fit.
     """
     stream = slicing(
@@ -140,12 +143,12 @@ class _Survey:
         self._evaluate, self._executor, self._shelf = evaluate, executor, shelf
         self._asked = 0
 
-    def __call__(self, parts: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        """The index and the values (k,) of each part (k, 2), as they come."""
+    def __call__(self, parts: Sequence[Tensor]) -> Iterator[tuple[int, Piece]]:
+        """The index and the values (k,) of each part (k, 2), as they come; with their errors (k,) where they have any."""
         first, self._asked = self._asked, self._asked + len(parts)
         work = {first + index: (part,) for index, part in enumerate(parts)}
-        for number, (values,) in pieces(self._evaluate, work, executor=self._executor, shelf=self._shelf):
-            yield number - first, values
+        for number, piece in pieces(self._evaluate, work, executor=self._executor, shelf=self._shelf):
+            yield number - first, piece
 
 
 def _interpolating(
@@ -160,7 +163,7 @@ def _interpolating(
         asked = values.isnan().nonzero().flatten()
         wanted = points[asked] if len(exact) else torch.cat([checks, points[asked]])
         found = torch.empty(len(wanted), dtype=torch.float64)
-        for part, some in survey(wanted.split(size)):
+        for part, (some, *_) in survey(wanted.split(size)):
             found[part * size : part * size + len(some)] = some
             plane = replace(plane, evaluations=plane.evaluations + len(some))
             yield plane
@@ -189,9 +192,13 @@ def _row_by_row(survey: _Survey, plane: Plane) -> Iterator[Plane]:
     order = sorted(range(rows), key=lambda row: abs(row - (rows - 1) / 2))
     loss = plane.loss.clone()
     parts = [torch.stack(torch.broadcast_tensors(plane.alpha[row], plane.beta), -1) for row in order]
-    for done, (index, values) in enumerate(survey(parts), start=1):
+    uncertainty: Tensor | None = None
+    for done, (index, (values, *errors)) in enumerate(survey(parts), start=1):
         loss[order[index]] = values.to(loss)
-        plane = replace(plane, loss=loss.clone(), evaluations=plane.evaluations + columns)
+        if errors:
+            uncertainty = torch.full_like(loss, torch.nan) if uncertainty is None else uncertainty.clone()
+            uncertainty[order[index]] = errors[0].to(loss)
+        plane = replace(plane, loss=loss.clone(), evaluations=plane.evaluations + columns, uncertainty=uncertainty)
         yield replace(plane, error=0.0, model=None) if done == rows else plane
 
 

@@ -28,9 +28,30 @@ def note(*planes: Plane) -> str:
     plane = max(planes, key=lambda one: one.error)
     if bool(plane.loss.isnan().all()):
         return "nothing computed yet"
-    if not plane.error and plane.evaluations < plane.loss.numel():
-        return f"{plane.evaluations:,} of {plane.loss.numel():,} points computed"
     if not plane.error:
-        return f"every one of {plane.loss.numel():,} points computed"
+        many = f"{plane.evaluations:,} of" if plane.evaluations < plane.loss.numel() else "every one of"
+        return f"{many} {plane.loss.numel():,} points computed{_exactness(planes)}"
     what = "relative" if plane.log else "in the values"
     return f"interpolated from {plane.evaluations:,} points, error estimated at {plane.error:.1e} {what}"
+
+
+def undecided(plane: Plane) -> int:
+    """At how many points a value is less than what it may be wrong by: the sign of the eigenvalue behind it is not told there."""
+    return (
+        0
+        if plane.uncertainty is None
+        else int(((plane.loss.abs() <= plane.uncertainty) & (plane.uncertainty > 0)).sum())
+    )
+
+
+def _exactness(planes: tuple[Plane, ...]) -> str:
+    """To what share of themselves values are known that are estimates, those left out that may be zero."""
+    shares = [(one.uncertainty / one.loss.abs()).flatten() for one in planes if one.uncertainty is not None]
+    if not shares:
+        return ""
+    every = torch.cat(shares)
+    known = every[every < 1]
+    told = [f"each to {100 * max(float(known.max()), 1e-6):.1g} % of its value or better"] if len(known) else []
+    if bool((every >= 1).any()):
+        told.append("but for those not told from zero" if told else "none of them told from zero")
+    return "".join(f", {one}" for one in told)

@@ -27,7 +27,7 @@ from ravine.experiment import DTYPES, Experiment
 from ravine.fingerprint import Fingerprint, Numbers, Track, digest
 from ravine.outcome import divergence, lost
 from ravine.provenance import Provenance, provenance
-from ravine.reading import note, persistence
+from ravine.reading import note, persistence, undecided
 from ravine.verdict import verdict
 
 if TYPE_CHECKING:
@@ -90,8 +90,10 @@ class Result:
         if self.flow is not None:
             arrays |= _tensors(self.flow, "flow.")
         for index, plane in enumerate(self.planes, start=1):
-            kept = {one.name: torch.as_tensor(getattr(plane, one.name)) for one in fields(plane) if one.compare}
-            arrays |= {f"{_plane_name(index)}.{name}": one for name, one in kept.items()}
+            kept = {one.name: getattr(plane, one.name) for one in fields(plane) if one.compare}
+            arrays |= {
+                f"{_plane_name(index)}.{name}": torch.as_tensor(one) for name, one in kept.items() if one is not None
+            }
         for index, one in enumerate(self.lines.values(), start=1):
             arrays |= {f"line{index}.{name}": tensor for name, tensor in vars(one).items() if tensor is not None}
         written = (("captions", [asdict(one) for one in self.captions]), ("lines", list(self.lines)))
@@ -157,7 +159,11 @@ class Result:
         flow = _path(tensors, "flow.") if experiment.view == "edge" and experiment.flow else None
         planes: list[Plane] = []
         while f"{(name := _plane_name(len(planes) + 1))}.loss" in tensors:
-            kept = {one.name: tensors[f"{name}.{one.name}"] for one in fields(Plane) if one.compare}
+            kept = {
+                one.name: tensors[f"{name}.{one.name}"]
+                for one in fields(Plane)
+                if one.compare and (one.default is not None or f"{name}.{one.name}" in tensors)
+            }
             planes.append(Plane(**{key: one if one.ndim else one.item() for key, one in kept.items()}))  # type: ignore[arg-type]
         captions = json.loads(_text(arrays["captions"])) if planes else []
         names = json.loads(_text(arrays["lines"])) if "lines" in arrays else []
@@ -262,6 +268,9 @@ class Result:
         missing = int((~torch.isfinite(plane.loss)).sum())
         span = f"runs from {float(known.min()):.4g} to {float(known.max()):.4g}" if len(known) else "is nowhere finite"
         lost = f" At {missing:,} of its points it is not finite." if missing and len(known) else ""
+        if open_ := undecided(plane):
+            eigenvalue = QUANTITIES[self.experiment.quantity].signed
+            lost += f" At {open_:,} of its points the sign of {eigenvalue} cannot be told: its interval holds zero."
         coordinates, distance = plane.project(self.trajectory.params)
         within = (coordinates[0] @ plane.directions).norm()  # in the same units as the distance from the plane
         hidden = " This plane sees little of the path." if within < 0.1 * distance[0] else ""

@@ -50,6 +50,7 @@ _WORDS = {
     "center": "point in the middle of the plane", "directions": "direction of the plane, first (0) or second (1)",
     "error": "of the interpolated values, estimated from points held out; 0 where all were computed",
     "log": "1 if that error is of the logarithm", "evaluations": "evaluations of the loss spent",
+    "uncertainty": "how far from the value the truth may lie",
     "share": "part of the way from the one end to the other", "accuracy": "of the training samples",
     "final_loss": "loss at the end, nan where the run diverged", "best_loss": "least loss on the way",
     "sharpness": "largest eigenvalue of the Hessian", "known": "1 if this run was computed",
@@ -143,7 +144,10 @@ def _of_planes(left: _Sorted, result: Result) -> dict[str, Table]:
         prefix = "plane." if number == 1 else f"plane{number}."
         alpha, beta, loss = (_numbers(left.arrays.pop(prefix + name)) for name in ("alpha", "beta", "loss"))
         first, second = np.meshgrid(alpha, beta, indexing="ij")
-        points.append(_numbered(number, {"alpha": first.ravel(), "beta": second.ravel(), "loss": loss.ravel()}))
+        columns = {"alpha": first.ravel(), "beta": second.ravel(), "loss": loss.ravel()}
+        if (uncertainty := left.arrays.pop(prefix + "uncertainty", None)) is not None:
+            columns["uncertainty"] = _numbers(uncertainty).ravel()
+        points.append(_numbered(number, columns))
         found[f"axes{number if number > 1 else ''}"] = _down(
             left, {prefix + name: _numbers(left.arrays.pop(prefix + name)) for name in ("center", "directions")}
         )

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from landscapes import LANDSCAPES, MLP, slice_2d
+from landscapes import LANDSCAPES, MLP, Formula, slice_2d
 from landscapes.quantities import QUANTITIES, OnPlaneOf
 
 NETWORK = MLP(hidden=(4,), test_share=0.8)
@@ -40,11 +40,38 @@ def test_a_quantity_is_what_it_says_at_every_point(name):
         for j in range(3):
             where = center + plane.alpha[i] * plane.directions[0] + plane.beta[j] * plane.directions[1]
             expected = by_definition(name, NETWORK, where)
-            # Lanczos stops at a residual of 1e-2; the eigenvalue is as good as its square.
+            # Eigenvalues are told to a hundredth of themselves and known far better.
             torch.testing.assert_close(
                 plane.loss[i, j], expected, rtol=1e-3 if QUANTITIES[name].costly else 1e-10, atol=0
             )
+            if QUANTITIES[name].costly:
+                assert (plane.loss[i, j] - expected).abs() <= plane.uncertainty[i, j] <= 0.03 * plane.loss[i, j]
+            else:
+                assert plane.uncertainty is None
     assert plane.loss.std() > 0
+
+
+def test_the_nonconvexity_near_a_minimum_is_known_to_a_share_of_itself():
+    """Where the lowest eigenvalue is about a hundredth of the largest one."""
+    land = MLP(hidden=(8,), subset=60, objective="squared")
+    center = land.start()[0]
+    for _ in range(300):
+        center = center - 0.2 * land.grad(center)
+    plane = slice_2d(land, center, points=3, span=0.05, quantity="nonconvexity")
+    for i, j in ((0, 0), (1, 1), (2, 1)):
+        where = center + plane.alpha[i] * plane.directions[0] + plane.beta[j] * plane.directions[1]
+        expected = by_definition("nonconvexity", land, where)
+        assert expected < 0.05
+        assert (plane.loss[i, j] - expected).abs() <= plane.uncertainty[i, j] <= 0.02 * expected
+        torch.testing.assert_close(plane.loss[i, j], expected, rtol=1e-4, atol=0)
+
+
+def test_there_is_no_ratio_where_the_largest_eigenvalue_may_be_zero():
+    plane = slice_2d(LANDSCAPES["saddle"](), torch.zeros(2).double(), AXES, "none", points=3, quantity="nonconvexity")
+    torch.testing.assert_close(plane.loss, torch.ones(3, 3).double())
+    trough = Formula("-x^2")
+    plane = slice_2d(trough, torch.ones(2).double(), AXES, "none", points=3, quantity="nonconvexity")
+    assert plane.loss.isnan().all()
 
 
 def test_the_sharpness_of_a_quadratic_is_the_same_everywhere():

@@ -175,6 +175,26 @@ def test_a_picture_says_how_exact_it_is():
     assert note(quick).startswith(f"interpolated from {quick.evaluations} points, error estimated at ")
 
 
+def test_a_picture_of_eigenvalues_says_to_what_share_they_are_known():
+    result = compute(sliced(quantity="nonconvexity", points=5))
+    worst = float((result.plane.uncertainty / result.plane.loss).max())
+    assert 0 < worst < 0.03
+    assert (
+        note(result.plane)
+        == f"every one of 25 points computed, each to {100 * max(worst, 1e-6):.1g} % of its value or better"
+    )
+    assert note(result.plane) in result.sentences()[0]
+    assert "cannot be told" not in result.sentences()[0]
+    again = Result.from_arrays(result.experiment, result.arrays())
+    assert torch.equal(again.plane.uncertainty, result.plane.uncertainty)
+    loss, uncertainty = result.plane.loss.clone(), result.plane.uncertainty.clone()
+    loss[0, 0], uncertainty[0, 0] = 1e-9, 1e-6
+    loss[0, 1], uncertainty[0, 1] = torch.nan, torch.nan
+    near = dataclasses.replace(result, plane=dataclasses.replace(result.plane, loss=loss, uncertainty=uncertainty))
+    assert note(near.plane) == note(result.plane) + ", but for those not told from zero"
+    assert "At 1 of its points the sign of λ_min cannot be told: its interval holds zero." in near.sentences()[0]
+
+
 def test_basins_are_told_with_what_they_mean():
     result = compute(sliced(drawing="basins", points=31))
     (sentence,) = result.sentences()

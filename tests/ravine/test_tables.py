@@ -20,6 +20,7 @@ KINDS = EXAMPLES | {
     "as many": network("slice", points=5, steps=4),
     "three": network("slice", points=5, plane="solutions", curve=2),
     "beside": network("slice", points=5, beside="seeds"),
+    "estimated": network("slice", points=5, quantity="nonconvexity"),
     "runs": network(optimizers=(GD(lr=0.1), ADAM(lr=0.01)), flow=True, probes=("top_eigenvalues",)),
     "one rule": dataclasses.replace(EXAMPLES["descend"], optimizers=(GD(lr=1e-3),)),
 }
