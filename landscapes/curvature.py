@@ -115,7 +115,8 @@ def eigenpairs(
 ) -> Eigenpairs:
     """The k largest eigenvalues of any symmetric operator (..., dim) -> (..., dim), one matrix for each run.
 
-    `like` (..., dim) says how many runs there are, in which dtype and where; runs whose row is not finite hold NaN. Up to
+    The tolerance is one of the largest size: for the lower end, which may be far smaller, take `extreme_eigenvalues`. `like`
+    (..., dim) says how many runs there are, in which dtype and where; runs whose row is not finite hold NaN. Up to
     `extra` further pairs follow the k, without a tolerance: to start from another time. The rest is as in `sharpness`.
     """
     dim = like.shape[-1]

@@ -30,7 +30,7 @@ class Quantity:
     on_plane: Callable[[Landscape, Tensor, Tensor], OnPlane]  # of a landscape, a centre (dim,) and directions (2, dim)
     offers: Callable[[Landscape], str | None] = lambda landscape: None  # why a landscape has no such number, or None
     costly: bool = False  # so that a coarse grid must do
-    signed: str = ""  # the eigenvalue whose sign is not told where a value is less than its error
+    undecided: str = ""  # what is to be said of points whose value is no more than its error
 
 
 def _score(name: Score, label: str, reads: str) -> Quantity:
@@ -63,8 +63,10 @@ def _nonconvexity(landscape: Landscape, center: Tensor, directions: Tensor) -> O
         found = extreme_eigenvalues(landscape.hessian_operator(params), params)
         low, high = found.lowest.abs(), found.highest.abs()
         least = high - found.highest_error
-        value = (low / high).where(least > 0, torch.nan)  # there is no ratio to what may be zero
-        return torch.stack([value, (low + found.lowest_error) / least - value], dim=-1)
+        most = (low + found.lowest_error) / least
+        # Less than its error, the ratio would be one of roundings; to what may be zero, there is none.
+        value = (low / high).where(found.sign != 0, most).where(least > 0, torch.nan)
+        return torch.stack([value, torch.where(found.sign != 0, most - value, value)], dim=-1)
 
     return landscape.on_plane_of(ratio, center, directions)
 
@@ -87,7 +89,7 @@ QUANTITIES: dict[str, Quantity] = {
             "The largest eigenvalue of the Hessian at each point.",
             _sharpness,
             costly=True,
-            signed="λ_max",
+            undecided="the sign of λ_max cannot be told",
         ),
         Quantity(
             "nonconvexity",
@@ -96,7 +98,7 @@ QUANTITIES: dict[str, Quantity] = {
             "arXiv:1712.09913).",
             _nonconvexity,
             costly=True,
-            signed="λ_min",
+            undecided="the sign of λ_min cannot be told: what is shown there is the most that the ratio can be",
         ),
     )
 }

@@ -36,7 +36,7 @@ def note(*planes: Plane) -> str:
 
 
 def undecided(plane: Plane) -> int:
-    """At how many points a value is less than what it may be wrong by: the sign of the eigenvalue behind it is not told there."""
+    """At how many points a value is no more than it may be wrong by: it is not told from zero there."""
     return (
         0
         if plane.uncertainty is None

@@ -268,9 +268,8 @@ class Result:
         missing = int((~torch.isfinite(plane.loss)).sum())
         span = f"runs from {float(known.min()):.4g} to {float(known.max()):.4g}" if len(known) else "is nowhere finite"
         lost = f" At {missing:,} of its points it is not finite." if missing and len(known) else ""
-        if open_ := undecided(plane):
-            eigenvalue = QUANTITIES[self.experiment.quantity].signed
-            lost += f" At {open_:,} of its points the sign of {eigenvalue} cannot be told: its interval holds zero."
+        if count := undecided(plane):
+            lost += f" At {count:,} of its points {QUANTITIES[self.experiment.quantity].undecided}."
         coordinates, distance = plane.project(self.trajectory.params)
         within = (coordinates[0] @ plane.directions).norm()  # in the same units as the distance from the plane
         hidden = " This plane sees little of the path." if within < 0.1 * distance[0] else ""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from landscapes import MLP, from_module, top_eigenpairs
+from landscapes import MLP, extreme_eigenvalues, from_module, top_eigenpairs
 from optimizers import OPTIMIZERS, run
 from tests.devices import every_computing_device
 
@@ -64,6 +64,9 @@ def test_eigenvalues_are_those_of_the_dense_hessian(device):
         values = torch.linalg.eigvalsh(dense(plain, params)).flip(0)
         pairs = top_eigenpairs(land, params, 3, tol=1e-6)
         torch.testing.assert_close(pairs.values.cpu(), values[:3], rtol=1e-5, atol=1e-7)
+        ends = extreme_eigenvalues(land.hessian_operator(params), params)
+        assert (ends.lowest.cpu() - values[-1]).abs() <= ends.lowest_error.cpu() <= 1e-2 * values[-1].abs()
+        assert (ends.highest.cpu() - values[0]).abs() <= ends.highest_error.cpu() <= 1e-2 * values[0]
 
 
 @every_computing_device

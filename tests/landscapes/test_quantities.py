@@ -66,6 +66,22 @@ def test_the_nonconvexity_near_a_minimum_is_known_to_a_share_of_itself():
         torch.testing.assert_close(plane.loss[i, j], expected, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_where_the_lowest_eigenvalue_may_be_zero_the_most_that_the_ratio_can_be_is_shown(dtype):
+    """A perceptron with ReLU has flat directions wherever one of its units is off for all samples."""
+    land = MLP(data="chebyshev", hidden=(6,), objective="squared", activation="relu", weight_decay=0.0)
+    center = torch.zeros(land.dim, dtype=dtype)
+    center[land.dim - 1] = 0.3  # the last bias alone: no unit is on, and the Hessian is 1 along that bias and else zero
+    axes = torch.zeros(2, land.dim, dtype=dtype)
+    axes[0, -1], axes[1, -2] = 1.0, 0.1
+    plane = slice_2d(land, center, axes, "none", points=3, quantity="nonconvexity")
+    hessian = torch.autograd.functional.hessian(land.loss, center.double(), vectorize=True)
+    assert torch.linalg.eigvalsh(hessian)[0].abs() < 1e-14
+    torch.testing.assert_close(plane.uncertainty[:, 1], plane.loss[:, 1])
+    assert (plane.loss[:, 1] > 0).all()
+    assert (plane.loss[:, 1] < 1e-6 + 100 * torch.finfo(dtype).eps).all()
+
+
 def test_there_is_no_ratio_where_the_largest_eigenvalue_may_be_zero():
     plane = slice_2d(LANDSCAPES["saddle"](), torch.zeros(2).double(), AXES, "none", points=3, quantity="nonconvexity")
     torch.testing.assert_close(plane.loss, torch.ones(3, 3).double())

@@ -192,7 +192,7 @@ def test_a_picture_of_eigenvalues_says_to_what_share_they_are_known():
     loss[0, 1], uncertainty[0, 1] = torch.nan, torch.nan
     near = dataclasses.replace(result, plane=dataclasses.replace(result.plane, loss=loss, uncertainty=uncertainty))
     assert note(near.plane) == note(result.plane) + ", but for those not told from zero"
-    assert "At 1 of its points the sign of λ_min cannot be told: its interval holds zero." in near.sentences()[0]
+    assert "At 1 of its points the sign of λ_min cannot be told: what is shown there is the most" in near.sentences()[0]
 
 
 def test_basins_are_told_with_what_they_mean():
