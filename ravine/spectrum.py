@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import top_eigenpairs
+from landscapes import extreme_eigenvalues, top_eigenpairs
 from landscapes.learner import Learner
 from landscapes.spectrum import spectral_density
 from ravine.cut import looked_at
@@ -34,6 +34,8 @@ class Density:
     density: Tensor  # (points,), of integral 1
     top: Tensor  # (k,): the largest eigenvalues, in falling order
     residual: float  # |H v - lambda v|, the worst of them
+    lowest: float  # the smallest eigenvalue: it lies at most lowest_error away
+    lowest_error: float
     classes: int | None  # that a softmax tells apart
     limit: float | None  # the rule's stability threshold there
 
@@ -66,10 +68,12 @@ def spectrum(result: Result, run: int, step: int) -> Density:
     with one_thread():
         pairs = top_eigenpairs(landscape, center, count, tol=_TOLERANCE)
         found = spectral_density(landscape, center, steps=_STEPS, draws=_DRAWS)
+        ends = extreme_eigenvalues(landscape.hessian_operator(center), center)
     limits = thresholds(result.experiment.runs[run], result.experiment.steps)
     return Density(
         run=run, step=at, dim=landscape.dim, grid=found.grid.cpu().double(), density=found.density.cpu().double(),
         top=pairs.values.cpu().double(), residual=float(pairs.residuals.max()), classes=classes,
+        lowest=float(ends.lowest), lowest_error=float(ends.lowest_error),
         limit=None if limits is None else limits[at],
     )  # fmt: skip
 
@@ -88,6 +92,8 @@ def said(found: Density) -> str:
             f"At step {found.step}, {many} apart from the bulk, from {float(top[0]):.4g} down to {float(top[count - 1]):.4g}, "
             f"{exact}: the widest gap is a factor of {float(top[count - 1]) / rest:.2g}."
         )
+    told += f" The smallest eigenvalue is {found.lowest:.4g} ± {found.lowest_error:.1g}"
+    told += "." if abs(found.lowest) > found.lowest_error else ", and may be zero or of either sign."
     if found.classes is None:
         return told
     usual = found.classes - 1

@@ -56,6 +56,14 @@ def test_what_stands_apart_is_above_the_widest_gap(case):
     assert ("less than the classes" in text) == (found.classes is not None)
 
 
+def test_the_smallest_eigenvalue_is_told_with_how_exact_it_is(case):
+    _, eigenvalues, found = case
+    assert abs(found.lowest - float(eigenvalues[-1])) <= found.lowest_error <= 1e-2 * abs(found.lowest)
+    assert f" The smallest eigenvalue is {found.lowest:.4g} ± {found.lowest_error:.1g}." in said(found)
+    flat = type(found)(**vars(found) | {"lowest": 1e-9, "lowest_error": 1e-6})
+    assert " The smallest eigenvalue is 1e-09 ± 1e-06, and may be zero or of either sign." in said(flat)
+
+
 def test_without_a_gap_nothing_stands_apart(case):
     _, _, found = case
     even = torch.linspace(2.0, 1.0, 8, dtype=torch.float64)
