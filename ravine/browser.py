@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 
 VARIABLE = "CHROMIUM"
@@ -46,11 +47,14 @@ def required(purpose: str) -> str:
 def _of_playwright() -> str | None:
     if find_spec("playwright") is None:
         return None
-    from playwright.sync_api import Error, sync_playwright
-
-    try:
-        with sync_playwright() as playwright:
-            path = playwright.chromium.executable_path
-    except Error:  # where an event loop runs already
-        return None
+    with ThreadPoolExecutor(1) as aside:  # where an event loop runs already, as in a notebook, Playwright refuses
+        path = aside.submit(playwrights).result()
     return path if os.path.exists(path) else None
+
+
+def playwrights() -> str:
+    """Where Playwright puts a Chromium of its own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        return playwright.chromium.executable_path

@@ -143,10 +143,12 @@ CASES = [
         {"lr": 0.01, "beta1": 0.8, "beta2": 0.9, "s": 0.7, "eps": 1e-3, "freq": 3, "weight_decay": 0.5},
         soap(lr=0.01, betas=(0.8, 0.9), shampoo_beta=0.7, eps=1e-3, precondition_frequency=3, weight_decay=0.5),
     ),
+    # A vector's gradients leave all axes but one open, and the next ones, nearly along the first, settle them no better than
+    # rounding: with a smaller eps a path is another one on every processor.
     Case(
         "soap",
-        {"eps": 1e-3, "precondition_1d": True, "freq": 2},
-        soap(eps=1e-3, precondition_1d=True, precondition_frequency=2),
+        {"eps": 1.0, "precondition_1d": True, "freq": 2},
+        soap(eps=1.0, precondition_1d=True, precondition_frequency=2),
     ),
     Case("lars", {}, lars(lr=1.0)),
     Case(

@@ -1,5 +1,8 @@
 """Finding a Chromium, on systems that are nothing but a folder with the programs of a test."""
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from ravine import browser
@@ -47,14 +50,18 @@ def test_the_chosen_one_and_no_other_is_taken(system, monkeypatch):
 
 
 def test_playwrights_own_is_the_last_resort(system, tmp_path):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        expected = playwright.chromium.executable_path
+    with ThreadPoolExecutor(1) as aside:  # browser tests in this process may have an event loop running
+        expected = aside.submit(browser.playwrights).result()
     assert expected.startswith(str(tmp_path))
     assert browser.find() is None
     system(expected)
     assert browser.find() == expected
+
+    async def in_a_notebook():
+        return browser.find()
+
+    with ThreadPoolExecutor(1) as aside:
+        assert aside.submit(asyncio.run, in_a_notebook()).result() == expected
 
 
 def test_playwright_need_not_be_installed(system, monkeypatch):
