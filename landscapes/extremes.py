@@ -20,6 +20,8 @@ from landscapes.solvers import COLD_CHANCE, orthogonal
 
 PRODUCTS = 240  # where there are more parameters; with fewer the whole space is searched, and the ends are exact
 WHOLE = 640
+FEWEST = 40  # products, where the vectors that they make would take more memory than this:
+_NUMBERS = 2**27  # a gigabyte in float64
 _SMALL = 1e-6  # of the largest size: an end that near to zero is not told more exactly
 
 
@@ -46,8 +48,9 @@ def extreme_eigenvalues(
     """The ends of the spectrum of an operator (..., dim) -> (..., dim), one symmetric matrix for each row of `like` (..., dim).
 
     Goes on until each end, or without `lower` the upper one, is known to `tol` of its own size, or to a millionth of the larger
-    one (in float32 to what rounding leaves, about 1e-5 of the larger one); up to 640 parameters as long as it takes, with more
-    for 240 products at most. What is then known, the errors say. Raises ValueError for a tol that is not positive.
+    one (in float32 to what rounding leaves, about 1e-5 of the larger one). Up to 640 parameters that takes as long as it takes;
+    with more it ends after 240 products, or where its vectors fill a gigabyte but not before 40, and the errors say what is
+    known by then. Raises ValueError for a tol that is not positive.
     """
     if not tol > 0:
         raise ValueError(f"tol = {tol} is not allowed: it must be positive.")
@@ -55,7 +58,7 @@ def extreme_eigenvalues(
     runs, dim = flat.shape
     epsilon = torch.finfo(flat.dtype).eps
     dead = ~torch.isfinite(flat).all(-1)
-    most = dim if dim <= WHOLE else PRODUCTS
+    most = dim if dim <= WHOLE else min(PRODUCTS, max(FEWEST, _NUMBERS // flat.numel()))
     drawn = torch.randn(dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     basis = (drawn / drawn.norm()).to(flat).expand(runs, 1, dim)
     held = torch.cat([basis, basis.new_empty(runs, min(31, most - 1), dim)], 1)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from landscapes import LANDSCAPES, MLP, Formula, extreme_eigenvalues
+from landscapes import LANDSCAPES, MLP, Formula, extreme_eigenvalues, extremes
 from landscapes.curvature import hessian
-from landscapes.extremes import PRODUCTS, WHOLE
+from landscapes.extremes import FEWEST, PRODUCTS, WHOLE
 from tests.sampling import sampled
 
 
@@ -98,6 +98,16 @@ def test_where_products_run_out_the_interval_is_wide_and_right():
     assert (found.lowest - values.min()).abs() <= found.lowest_error
     assert found.lowest_error > 1e-4 * values.min().abs()
     assert found.sign == 0
+
+
+def test_large_matrices_take_fewer_products_than_would_fill_the_memory(monkeypatch):
+    monkeypatch.setattr(extremes, "_NUMBERS", 50 * 4 * WHOLE)
+    values = torch.cat([spread(4 * WHOLE - 1, 0, 1) ** 4, torch.tensor([-1e-7], dtype=torch.float64)])
+    for runs, products in ((1, 50), (9, FEWEST)):
+        like = values.expand(runs, -1)
+        found = extreme_eigenvalues(lambda v: v * values, like, 1e-4)
+        assert found.products == products
+        assert ((found.lowest - values.min()).abs() <= found.lowest_error).all()
 
 
 def test_what_is_told_of_intervals_holds_over_many_draws():
