@@ -202,7 +202,9 @@ def _probe_controls(experiment: Experiment, landscape: Landscape, optimizers: tu
     }
     fitting = [name for name in PROBES if len(refused[name]) < len(optimizers)]
     key = f"{experiment.view}.probes"
-    st.session_state[key] = [name for name in st.session_state.get(key, experiment.probes) if name in fitting]
+    # Set only where something no longer fits: what the script sets takes the place of what the visitor is choosing.
+    if not set(begin(key, [name for name in experiment.probes if name in fitting])) <= set(fitting):
+        st.session_state[key] = [name for name in st.session_state[key] if name in fitting]
     chosen = st.multiselect(
         "Measure as well",
         fitting,
