@@ -15,6 +15,7 @@ from landscapes.witness import CLEAR, doubt
 
 COLD_CHANCE = 1e-3  # that a larger eigenvalue is missed from a cold start ...
 _RIVAL = 0.5  # of the last eigenvalue asked for: an old pair that high may have overtaken it
+_ABOVE = 0.1  # of the largest size: the model's eigenvalues are of about that accuracy
 _PATIENCE = 8  # products after which the model of old pairs shows the way no longer
 CHANCE = 0.1  # ... and, should one be hidden from earlier pairs, by one measurement that goes on from them
 
@@ -145,9 +146,9 @@ def nearby(
     The old pairs are a model of the new matrix, M = sum of lambda u u', which every product corrects: it is the symmetric
     matrix nearest to M that agrees with all products so far (Powell 1970, in Nonlinear Programming, pp. 31-65). The next
     vector to multiply is the model's eigenvector, and in the directions that it does not know the residual (Davidson 1975,
-    J. Comput. Phys. 17). Once the pairs have converged, a direction drawn from `seed` is multiplied, and then the ones along
-    which a larger eigenvalue would have to hide, until that is unlikely (witness.py) or one is found. All small matrices are
-    in a frame (runs, n, dim): the old vectors, then residuals.
+    J. Comput. Phys. 17). Once the pairs have converged, a direction drawn from `seed` is multiplied, and then, by the model,
+    the ones along which a larger eigenvalue would have to hide, until that is unlikely (witness.py) or one is found. All
+    small matrices are in a frame (runs, n, dim): the old vectors, then residuals.
     """
     runs, dim = like.shape
     epsilon = torch.finfo(like.dtype).eps
@@ -183,8 +184,9 @@ def nearby(
             scout = _unit_vector(whole, drawn)
             doubts = doubt(whole, every, k, bar, scale, space.missing, scout, dim)
             clear = clear | (doubts.chance <= chance) | broken
-            # Where the pairs have converged, the search goes on along the direction in which another would have to lie.
-            hiding = space.off(doubts.toward)
+            # Where the pairs have converged, the search goes on where another would have to lie, x = F g, or rather along
+            # (l - M)^-1 x, in which the old vectors of eigenvalues near to l are larger.
+            hiding = _solved(_below(model, chosen @ small, scale), bar + _ABOVE * scale, scale, *space.off(doubts.toward))
         done = bool((fine & clear).all())
         if done or m == most:
             break
@@ -227,9 +229,7 @@ def nearby(
         reached = reached & clear[:, None]
         _warn("The search from nearby eigenvectors", m, residuals / scale, goal)
     top = chosen @ small  # (runs, n, k)
-    rest = model - (model @ top) @ top.mT
-    rest = rest - top @ (top.mT @ rest) - 2 * scale[:, :, None] * top @ top.mT  # the top k go below the others
-    others, vectors = torch.linalg.eigh((rest + rest.mT) / 2)
+    others, vectors = torch.linalg.eigh(_below(model, top, scale))
     others, vectors = others.flip(-1)[:, : count - k], vectors.flip(-1)[:, :, : count - k]
     return Eigenpairs(
         torch.cat([values[:, 0], others], -1).masked_fill(broken[:, None], torch.nan),
@@ -311,6 +311,23 @@ def _corrected(known: Tensor, chosen: Tensor, seen: Tensor) -> Tensor:
     own = chosen.mT @ off
     model = torch.diag_embed(known) + model + model.mT - chosen @ (own + own.mT) @ chosen.mT / 2
     return (model + model.mT) / 2
+
+
+def _below(model: Tensor, top: Tensor, scale: Tensor) -> Tensor:
+    """The model with its eigenvectors `top` (runs, n, k) below all others."""
+    rest = model - (model @ top) @ top.mT
+    rest = rest - top @ (top.mT @ rest) - 2 * scale[:, :, None] * top @ top.mT
+    return (rest + rest.mT) / 2
+
+
+def _solved(model: Tensor, level: Tensor, scale: Tensor, inside: Tensor, outside: Tensor) -> tuple[Tensor, Tensor]:
+    """(level - model)^-1 x, for x (runs, n, 1) in the frame and (runs, 1, dim) out of it, where the model is zero.
+
+    Where the model has an eigenvalue at the level (runs, 1) or above, it is taken to be a little below.
+    """
+    values, vectors = torch.linalg.eigh(model)
+    apart = (level - functional.pad(values, (0, 1))).clamp_min(1e-2 * scale)
+    return vectors @ (vectors.mT @ inside / apart[:, :-1, None]), outside / apart[:, -1:, None]
 
 
 def _beyond(image: Tensor) -> Tensor:
