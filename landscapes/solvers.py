@@ -186,7 +186,9 @@ def nearby(
             clear = clear | (doubts.chance <= chance) | broken
             # Where the pairs have converged, the search goes on where another would have to lie, x = F g, or rather along
             # (l - M)^-1 x, in which the old vectors of eigenvalues near to l are larger.
-            hiding = _solved(_below(model, chosen @ small, scale), bar + _ABOVE * scale, scale, *space.off(doubts.toward))
+            hiding = _solved(
+                _below(model, chosen @ small, scale), bar + _ABOVE * scale, scale, *space.off(doubts.toward)
+            )
         done = bool((fine & clear).all())
         if done or m == most:
             break
