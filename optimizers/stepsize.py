@@ -312,7 +312,7 @@ class _Look:
         )
         self._warm = warm.after(pairs)
         self.top = scale * pairs.vectors[0]
-        return float(pairs.values[0])
+        return float(pairs.proved[0])
 
     def _smoothness(self, grad: Tensor) -> float:
         """|w_t - w_s| / 2 |g_t - g_s| with the step s before, both gradients those of all samples."""

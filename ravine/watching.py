@@ -349,13 +349,11 @@ class Watch:
         hessian = _timed(self._hessian(point, few), products)
         if self.landscape.samples is not None:
             record["curvature_samples"] = self.landscape.samples if few is None else len(few)
-        record["sharpness"] = self._top("sharpness", hessian, grad)
+        record |= self._top("sharpness", hessian, grad)
         if reading.scale is not None:
             felt = reading.scale.to(point)
             added = 0.0 if reading.decay is None else felt * reading.decay.to(point) * felt
-            record["preconditioned_sharpness"] = self._top(
-                "scaled", lambda v: felt * hessian(felt * v) + added * v, felt * grad
-            )
+            record |= self._top("preconditioned_sharpness", lambda v: felt * hessian(felt * v) + added * v, felt * grad)
         if now.before is not None and update is not None and bool(update.any()):
             record["directional_sharpness"] = float(update @ hessian(update) / (update @ update))
             record |= self._along(now.before, update, now.given)
@@ -378,8 +376,8 @@ class Watch:
             record["gradient_cosine"] = common / float(grad.norm() * given.norm())
         return record
 
-    def _top(self, what: str, operator: Callable[[Tensor], Tensor], grad: Tensor) -> float:
-        """The largest eigenvalue, from the last ones.
+    def _top(self, what: str, operator: Callable[[Tensor], Tensor], grad: Tensor) -> Record:
+        """The largest eigenvalue, from the last ones; nothing where it was not proved to be the largest.
 
         The first look starts from the gradient, which lies along the steepest directions: that saves two products of five.
         """
@@ -397,7 +395,7 @@ class Watch:
                 extra=warm.extra,
             )
         self._warm[what] = warm.after(pairs)
-        return float(pairs.values[0])
+        return {what: float(pairs.values[0])} if bool(pairs.reached[0]) else {}
 
     def _header(self, clip: float | None) -> Record:
         layout, named = self.landscape.layout, self._watched.parameters

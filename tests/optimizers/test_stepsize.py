@@ -6,8 +6,8 @@ import statistics
 import pytest
 import torch
 
-from landscapes import LANDSCAPES, MLP, Formula, from_module
-from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Study, run, study
+from landscapes import LANDSCAPES, MLP, Formula, eigenpairs, from_module
+from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Scheduled, Study, run, stepsize, study
 from ravine.verdict import verdict
 
 BOWL = LANDSCAPES["quadratic"](kappa=10.0)  # curvatures 10 and 1
@@ -21,6 +21,18 @@ def catapult(share):
     start = torch.tensor([0.1, 2.0], dtype=torch.float64)
     sharp = torch.linalg.eigvalsh(torch.tensor([[4.0, 0.4], [0.4, 0.01]], dtype=torch.float64))[-1]
     return start, share / float(sharp)
+
+
+def test_an_eigenvalue_that_is_not_proved_to_be_the_largest_gives_no_verdict(monkeypatch):
+    def unsure(*args, **options):
+        pairs = eigenpairs(*args, **options)
+        return pairs._replace(reached=torch.zeros_like(pairs.reached))
+
+    monkeypatch.setattr(stepsize, "eigenpairs", unsure)
+    look = study(BOWL, GD(lr=0.05), steps=5, at=0)
+    assert math.isnan(look.here["sharpness"])
+    assert look.outlook == "unknown"
+    assert not any("nan" in sentence for sentence in verdict(look, GD(lr=0.05)))
 
 
 @pytest.mark.parametrize(

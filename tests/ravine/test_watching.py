@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import ravine
-from landscapes import from_module
+from landscapes import eigenpairs, from_module
 from ravine import torch_rules, watching
 from ravine.pace import Pace
 from tests.ravine.training import X, Y, network, trained
@@ -79,6 +79,23 @@ def test_the_first_look_is_at_few_samples_and_says_so(tmp_path):
         assert seen == pytest.approx(float(torch.linalg.eigvalsh(whole)[-1]), rel=error)
     whole_loss = float(nn.functional.mse_loss(module(inputs), data[1]).detach())
     np.testing.assert_allclose(log.fields["loss"], whole_loss, rtol=1e-6)
+
+
+def test_an_eigenvalue_that_is_not_proved_to_be_the_largest_is_not_logged(tmp_path, monkeypatch):
+    def unsure(*args, **options):
+        pairs = eigenpairs(*args, **options)
+        return pairs._replace(reached=torch.zeros_like(pairs.reached))
+
+    monkeypatch.setattr(watching, "eigenpairs", unsure)
+    module = network()
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
+    probe = ravine.watch(module, nn.MSELoss(), (X, Y), optimizer, every=2, to=tmp_path / "a.ravine", budget=None)
+    trained(module, optimizer, 4, probe)
+    log = ravine.read_log(tmp_path / "a.ravine")
+    assert np.isfinite(log.fields["loss"]).all()
+    assert np.isnan(log.felt).all()
+    assert np.isnan(log.fields["sharpness"]).all()
+    assert not any("times the threshold" in sentence for sentence in log.sentences())
 
 
 def test_the_run_is_the_same_with_and_without_watching(tmp_path):
