@@ -28,7 +28,7 @@ from ravine.store import Store
 
 _LISTENS = 0.5  # seconds of silence between two calls of `silent_for`
 _SET_ASIDE = 15  # niceness of a worker whose place another has taken
-_LONG = 10  # niceness of a worker for long computations: what a visitor sees at once comes before them
+_LONG = 6  # niceness of a worker for long computations: what a visitor sees at once comes before them
 
 
 class GivenUp(Exception):
