@@ -184,11 +184,11 @@ def nearby(
             scout = _unit_vector(whole, drawn)
             doubts = doubt(whole, every, k, bar, scale, space.missing, scout, dim)
             clear = clear | (doubts.chance <= chance) | broken
-            # Where the pairs have converged, the search goes on where another would have to lie, x = F g, or rather along
-            # (l - M)^-1 x, in which the old vectors of eigenvalues near to l are larger.
-            hiding = _solved(
-                _below(model, chosen @ small, scale), bar + _ABOVE * scale, scale, *space.off(doubts.toward)
-            )
+            # Where the pairs have converged, the search goes on where another would have to lie, x = F g; or rather, as long as
+            # the old pairs show the way, along (l - M)^-1 x, in which those of eigenvalues near to l are larger.
+            hiding = space.off(doubts.toward)
+            if m <= 2 * _PATIENCE:
+                hiding = _solved(_below(model, chosen @ small, scale), bar + _ABOVE * scale, scale, *hiding)
         done = bool((fine & clear).all())
         if done or m == most:
             break

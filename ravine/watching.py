@@ -49,7 +49,7 @@ def watch(
     budget: float | None = 0.08,
     clip: float | None = None,
     callback: Callable[[Record], object] | None = None,
-    prefix: str = "ravine/",
+    prefix: str = "",
 ) -> Watch:
     """Starts watching; call `step()` of what it returns after each `optimizer.step()`.
 
@@ -62,7 +62,8 @@ def watch(
     the whole. A log that is at `to` already is kept under the next free name, such as run-1.ravine.
 
     clip: the norm that the loop clips gradients to, if it does; where it is not told, it is looked for. callback: gets each
-    record as a dictionary, its names with the `prefix`: for TensorBoard, Weights & Biases or your own.
+    record as a dictionary, for TensorBoard, Weights & Biases or your own; a `prefix` such as "ravine/" before its names keeps
+    them apart from yours.
 
     Raises ValueError or TypeError for what does not fit: an optimizer that moves none of the model's parameters, a file that
     is there already and is no log.

@@ -94,8 +94,8 @@ def test_the_callback_for_the_trainer(stand_in: Path) -> None:
 def test_the_callback_for_tensorboard() -> None:
     written: dict[str, tuple[float, int]] = {}
     writer = types.SimpleNamespace(add_scalar=lambda name, value, step: written.update({name: (value, step)}))
-    executed(GUIDE[1], {"writer": writer})["callback"]({"ravine/step": 20, "ravine/loss": 0.5, "ravine/note": "words"})
-    assert written == {"ravine/loss": (0.5, 20)}
+    executed(GUIDE[1], {"writer": writer})["callback"]({"step": 20, "loss": 0.5, "note": "words"})
+    assert written == {"loss": (0.5, 20)}
 
 
 def test_the_callback_for_lightning(stand_in: Path) -> None:

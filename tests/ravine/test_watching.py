@@ -32,7 +32,7 @@ def test_what_is_logged_is_what_the_run_did(tmp_path):
     trained(module, optimizer, 1, probe)
     log = ravine.read_log(tmp_path / "run.ravine")
     assert log.step.tolist() == [0, 4, 8]
-    assert [record["ravine/step"] for record in records] == [0, 4, 8]
+    assert [record["step"] for record in records] == [0, 4, 8]
     land = from_module(module, loss_fn, data)
     params = torch.cat([one.detach().flatten() for one in module.parameters()])
     update = params - before
