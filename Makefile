@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PORT ?= 8501
+SECONDS ?= 60
+SEED ?= 0
 
-.PHONY: run test prove other-processor lint browser benchmarks clean
+.PHONY: run test prove fuzz other-processor lint browser benchmarks clean
 
 run: $(VENV)/installed
 	$(BIN)/ravine app --port $(PORT)
@@ -14,6 +16,9 @@ test: $(VENV)/installed-dev lint browser
 
 prove: $(VENV)/installed-dev # the whole of each product of cases of which `make test` runs a sample
 	$(BIN)/python -m pytest -n auto -m "prove or sampled"
+
+fuzz: $(VENV)/installed-dev # hostile links, formulas and files: SECONDS for each door, SEED draws others
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 other-processor: $(VENV)/installed-dev # the numerical tests as a processor of another kind would run them
 	$(BIN)/python -m tests.other_processor -n auto --dist loadfile

@@ -11,7 +11,7 @@ export function plotly() {
   loading ??= new Promise((resolve, reject) => {
     if (window.Plotly?.react) return resolve(window.Plotly);
     const script = document.createElement("script");
-    script.src = new URL("../plotly.min.js", import.meta.url).href;
+    script.src = new URL("plotly.min.js", import.meta.url).href;
     script.onload = () => resolve(window.Plotly);
     script.onerror = () => {
       loading = null;
@@ -144,11 +144,11 @@ function follow(host) {
 }
 
 /**
- * @param {{data: string, parentElement: Element}} component data is a Plotly figure as JSON; empty, it only fetches
+ * @param {{data: Uint8Array, parentElement: Element}} component data is a Plotly figure as JSON; empty, it only fetches
  *   Plotly, so that the first figure need not wait for it
  */
 export default function figure({ data, parentElement, setTriggerValue }, drawn = (host) => clicks(host, setTriggerValue), free = true) {
-  if (!data) {
+  if (!data?.length) {
     plotly().catch(() => null); // the first figure will try again and say what is wrong
     return () => {};
   }
@@ -160,7 +160,7 @@ export default function figure({ data, parentElement, setTriggerValue }, drawn =
     host.addEventListener("touchend", tap, { passive: false });
     follow(host);
   }
-  const { data: traces, layout: given } = JSON.parse(data);
+  const { data: traces, layout: given } = JSON.parse(new TextDecoder().decode(data));
   const layout = (parentElement.clientWidth || Infinity) < NARROW ? narrowed(traces, given) : given;
   // A finger that moves across a figure scrolls the page, until it asks for the zoom.
   if (free && matchMedia("(pointer: coarse)").matches) layout.dragmode = false;

@@ -2,12 +2,12 @@
 
 import { plotly } from './figure.js';
 import { CANNOT, kind, record } from './film.js';
+import { inPng, inSvg } from './held.js';
 
 const STYLE = `
 .rv-save{display:flex;gap:8px;font:400 14px/1.4 var(--st-font,sans-serif);color:var(--st-text-color)}
 .rv-save button{flex:1;font:inherit;color:inherit;background:var(--st-secondary-background-color);border:1px solid var(--st-border-color,#8888);border-radius:8px;height:40px;cursor:pointer}
 .rv-save :focus-visible{outline:3px solid var(--st-primary-color);outline-offset:2px}`;
-const HEAD = 33; // bytes of a PNG's signature and of the chunk that comes first
 const SCALE = 4; // pixels of a PNG for each one of the layout: 384 dots an inch
 
 const SECONDS = 5; // of a video
@@ -38,7 +38,7 @@ async function twice(figure, width, height, scale) {
 }
 
 /** Records the curves as they grow from the first step to the last. */
-async function film({ figure, width, height, name }, button) {
+async function film({ figure, width, height, name, specification }, button) {
   const type = kind();
   button.title = type ? '' : CANNOT;
   if (!type) return;
@@ -55,7 +55,7 @@ async function film({ figure, width, height, name }, button) {
       if (share < 1) ctx.drawImage(empty, x, top - over, rest, deep + over, x, top - over, rest, deep + over);
     };
     draw(0);
-    const size = await record(canvas, type, name, async () => {
+    const size = await record(canvas, type, name, specification, async () => {
       const began = performance.now();
       for (let share = 0; share < 1; ) {
         await new Promise((resolve) => setTimeout(resolve, 33));
@@ -68,29 +68,6 @@ async function film({ figure, width, height, name }, button) {
   } finally {
     button.disabled = false;
   }
-}
-
-/** The address of an SVG with a text inside, as its metadata. */
-function inSvg(url, text) {
-  const escaped = text.replace(/&/g, '&amp;').replace(/</g, '&lt;');
-  const drawing = decodeURIComponent(url.slice(url.indexOf(',') + 1)).replace(/<svg[^>]*>/, (head) => `${head}<metadata>${escaped}</metadata>`);
-  return `data:image/svg+xml,${encodeURIComponent(drawing)}`;
-}
-
-/** The address of a PNG with a text inside, under the keyword Specification: ravine.provenance.in_png in the browser. */
-function inPng(url, text) {
-  const whole = Uint8Array.from(atob(url.slice(url.indexOf(',') + 1)), (one) => one.charCodeAt(0));
-  const body = new TextEncoder().encode(`iTXtSpecification\0\0\0\0\0${text}`);
-  let sum = ~0;
-  for (const byte of body) {
-    sum ^= byte;
-    for (let k = 0; k < 8; k++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
-  }
-  const chunk = new Uint8Array(body.length + 8), view = new DataView(chunk.buffer);
-  view.setUint32(0, body.length - 4);
-  chunk.set(body, 4);
-  view.setUint32(body.length + 4, ~sum);
-  return URL.createObjectURL(new Blob([whole.slice(0, HEAD), chunk, whole.slice(HEAD)], { type: 'image/png' }));
 }
 
 /** Draws the figure off the screen, and hands the file to the visitor. */

@@ -80,7 +80,7 @@ function paint(parts) {
     }
     if (!data) return;
     if (kind === 'canvas') draw({ data, parentElement: frame });
-    else figure({ data: new TextDecoder().decode(data), parentElement: frame, setTriggerValue: () => {} });
+    else figure({ data, parentElement: frame, setTriggerValue: () => {} });
   });
   while (picture.children.length > seen.length) picture.lastChild.remove();
 }

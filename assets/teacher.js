@@ -1,6 +1,7 @@
 /** The teacher's view of a live room: its code, who is there, and how they voted. Asks once a second while it is open. */
 
 const MEMORY = 'ravine.room'; // in the browser's session storage: a reload comes back to its room
+const TEACHER = 'ravine.teacher'; // where teach.js puts the key that opening a room may take
 const STYLE = `
 .rv-room{font:400 calc(15px*var(--rv-type,1))/1.4 var(--st-font,sans-serif);color:var(--st-text-color);display:grid;gap:6px}
 .rv-room b{font-size:1.5em;letter-spacing:.12em}
@@ -42,6 +43,7 @@ async function refresh(root, { code, key }) {
   const words = Object.keys(votes), list = root.querySelector('dl');
   if (list.dataset.words !== words.join()) {
     list.dataset.words = words.join();
+    root.querySelector('small').hidden = !words.length;
     list.replaceChildren(...words.flatMap((word) => {
       const [term, bar, count, fill] = ['dt', 'dd', 'dd', 'i'].map((tag) => document.createElement(tag));
       term.textContent = word;
@@ -63,9 +65,12 @@ export default function teacher({ data, parentElement, setTriggerValue }) {
     root = document.createElement('div');
     root.className = 'rv-room';
     parentElement.append(root);
-    const kept = !data && sessionStorage.getItem(MEMORY);
+    const kept = !data?.code && sessionStorage.getItem(MEMORY);
     if (kept) setTriggerValue('resume', JSON.parse(kept));
+    const known = sessionStorage.getItem(TEACHER);
+    if (known && data?.locked) setTriggerValue('teacher', known);
   }
+  if (!data?.code) data = null;
   clearInterval(views.get(root));
   root.hidden = !data;
   room = data;
@@ -78,7 +83,7 @@ export default function teacher({ data, parentElement, setTriggerValue }) {
   sessionStorage.setItem(MEMORY, JSON.stringify(data));
   if (root.dataset.code !== data.code) {
     root.dataset.code = data.code;
-    root.innerHTML = `<style>${STYLE}</style><div>Room <b></b></div><div class="rv-where"></div><p style="margin:0" role="status">0 here</p><dl></dl>`;
+    root.innerHTML = `<style>${STYLE}</style><div>Room <b></b></div><div class="rv-where"></div><p style="margin:0" role="status">0 here</p><dl></dl><small hidden>A vote is no ballot: one person may hold several seats.</small>`;
     root.querySelector('b').textContent = data.code;
     root.querySelector('.rv-where').textContent = page(data.code).replace(/^https?:\/\//, '');
   }

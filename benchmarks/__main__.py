@@ -1,7 +1,8 @@
 """`python -m benchmarks`: every benchmark, one after the other, each with a small table."""
 
-from benchmarks import latency, playback, room, slices, sweeps, trajectories, watch
+from benchmarks import classroom, latency, playback, room, slices, sweeps, trajectories, watch
 
 for benchmark in (trajectories, slices, sweeps, watch, latency, playback, room):
     benchmark.main()
     print()
+classroom.main(["--minutes", "1"])  # ten each are for whoever has the time

@@ -67,9 +67,9 @@ def measure() -> list[tuple[str, ...]]:
     )  # fmt: skip
     with ExitStack() as stack:
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
-        ravine = Server(folders[0])
+        ravine = Server(folders[0], ready="/readyz")
         stack.callback(ravine.stop)
-        bare = Server(folders[1], streamlit, cwd=ROOT)  # finds the same .streamlit/config.toml
+        bare = Server(folders[1], streamlit, cwd=ROOT, ready="/readyz")  # finds the same .streamlit/config.toml
         stack.callback(bare.stop)
         playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=find(), args=ARGUMENTS)

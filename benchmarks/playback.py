@@ -62,7 +62,7 @@ def summed(times: list[float]) -> tuple[str, ...]:
 def measure() -> list[tuple[str, ...]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        server = Server(Path(folder))
+        server = Server(Path(folder), ready="/readyz")
         browser = playwright.chromium.launch(executable_path=find(), args=ARGUMENTS)
         try:
             page = browser.new_page(viewport={"width": 1280, "height": 800})

@@ -80,7 +80,7 @@ def presses(screen: Screen, students: list[Student]) -> tuple[list[float], list[
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        server = Server(Path(folder))
+        server = Server(Path(folder), ready="/readyz")
         browser = playwright.chromium.launch(executable_path=find(), args=ARGUMENTS)
         try:
             page = browser.new_page(viewport={"width": 1280, "height": 800})

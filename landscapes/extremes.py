@@ -16,12 +16,10 @@ import torch
 from torch import Tensor
 
 from landscapes.derivatives import Operator
-from landscapes.solvers import COLD_CHANCE, orthogonal
+from landscapes.solvers import COLD_CHANCE, orthogonal, room
 
 PRODUCTS = 240  # where there are more parameters; with fewer the whole space is searched, and the ends are exact
 WHOLE = 640
-FEWEST = 40  # products, where the vectors that they make would take more memory than this:
-_NUMBERS = 2**27  # a gigabyte in float64
 _SMALL = 1e-6  # of the largest size: an end that near to zero is not told more exactly
 
 
@@ -42,6 +40,11 @@ class Extremes(NamedTuple):
         return self.lowest.sign().where(self.lowest.abs() > self.lowest_error, 0)
 
 
+def most_products(dim: int, runs: int) -> int:
+    """How many products `extreme_eigenvalues` makes at most, and so how many vectors of each run it holds."""
+    return dim if dim <= WHOLE else min(PRODUCTS, room(dim * runs))
+
+
 def extreme_eigenvalues(
     operator: Operator, like: Tensor, tol: float = 1e-2, *, lower: bool = True, seed: int = 0
 ) -> Extremes:
@@ -49,7 +52,7 @@ def extreme_eigenvalues(
 
     Goes on until each end, or without `lower` the upper one, is known to `tol` of its own size, or to a millionth of the larger
     one (in float32 to what rounding leaves, about 1e-5 of the larger one). Up to 640 parameters that takes as long as it takes;
-    with more it ends after 240 products, or where its vectors fill a gigabyte but not before 40, and the errors say what is
+    with more it ends after 240 products, or where its vectors fill half a gigabyte but not before 40, and the errors say what is
     known by then. Raises ValueError for a tol that is not positive.
     """
     if not tol > 0:
@@ -58,10 +61,11 @@ def extreme_eigenvalues(
     runs, dim = flat.shape
     epsilon = torch.finfo(flat.dtype).eps
     dead = ~torch.isfinite(flat).all(-1)
-    most = dim if dim <= WHOLE else min(PRODUCTS, max(FEWEST, _NUMBERS // flat.numel()))
+    most = most_products(dim, runs)
     drawn = torch.randn(dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     basis = (drawn / drawn.norm()).to(flat).expand(runs, 1, dim)
-    held = torch.cat([basis, basis.new_empty(runs, min(31, most - 1), dim)], 1)
+    held = basis.new_empty(runs, most, dim)  # of which those not written yet take no memory
+    held[:, :1] = basis
     band = _Band(runs, dim, epsilon)
     check = min(8, most)
     for m in range(1, most + 1):
@@ -81,8 +85,6 @@ def extreme_eigenvalues(
             if m == most or bool((below & above | band.spent | dead.cpu()).all()):
                 break
             check = m + max(4, m // 8)
-        if m == held.shape[1]:
-            held = torch.cat([held, held.new_empty(runs, min(m // 2, most - m), dim)], 1)
         # Where the space is spent, it holds an eigenvector of every eigenvalue: the rest is multiplied in vain.
         spent = band.spent.to(dead.device)[:, None] | (size == 0)
         held[:, m] = torch.where(spent, 0, image / torch.where(spent, 1, size))

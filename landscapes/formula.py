@@ -84,7 +84,7 @@ def _tree(text: str, names: Mapping[str, object]) -> ast.expr:
         tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise FormulaError(
-            f"“{_short(text)}” is not a formula: write products as 2*x and powers as x^2. {ALLOWED}"
+            f"“{_short(' '.join(text.split()))}” is not a formula: write products as 2*x and powers as x^2. {ALLOWED}"
         ) from None
     count = 0
     stack = [(tree, 1)]

@@ -123,6 +123,16 @@ class Landscape(Facts, Declared):
         return self.dim * (self.samples or 1)
 
     @property
+    def live(self) -> int:
+        """Numbers that derivatives at one parameter vector keep beside vectors of parameters, about: what depends on the samples."""
+        return 0
+
+    @property
+    def operations(self) -> int:
+        """Tensor operations in one evaluation of the loss, about: each takes its time, however small the tensors are."""
+        return 30
+
+    @property
     def coupled(self) -> bool:
         """Does the loss of a sample depend on the samples that are evaluated with it, as with batch norm?"""
         return False

@@ -28,6 +28,14 @@ _GRAPH_WIDTHS = 6  # how many times the widest layer a graph holds about, where 
 _CACHE_BYTES = 2 << 20  # what the runs evaluated together may keep live on a CPU core
 _GPU_SHARE = 4  # on a GPU they may take a quarter of the free memory
 _TRIAL = 8  # samples on which a new landscape is tried out
+_CHECKED, _LARGE = (
+    4,
+    1 << 16,
+)  # half of them where all would put out so many numbers: second derivatives are dear to check
+_POWER = (
+    "where spectral norm in training mode takes the step of its power iteration, which depends on the weights, for constant "
+    "(with training=False it takes none)"
+)
 _KINDS = 8  # batches that differ in what they hold, of which the loss is looked at
 _ROUGH = 1e-4  # relative rounding from which on differences of gradients say nothing
 _PERTURBATION = 0.1  # of a tensor's own size: how far other starts lie where a layer cannot be initialised again
@@ -444,11 +452,11 @@ class Model:
         point = self.initial if self.precision else self.initial.double()
         if self.precision == torch.float32 and self._narrow is None and not self.objective.as_it_stands:
             point = self.initial.float()  # where something is computed in it, steps have to be as long as it needs
-        piece = piece.mapped(partial(self._place, point))
+        piece = self._fewer(piece.mapped(partial(self._place, point)), point)
         rough = self.precision is not None and torch.finfo(self.precision).eps > _ROUGH
-        findings = []
+        findings, cause = [], [_POWER] if self.objective.iterates else []
         for self.objective.math_attention in (False, True):
-            findings.append(selfcheck.examine(lambda at: self.loss(at, piece), point, self.layout, rough))
+            findings.append(selfcheck.examine(partial(self._of, piece), point, self.layout, rough, *cause))
             if findings[-1].way is Way.DOUBLE_BACKWARD:
                 break
         else:
@@ -458,6 +466,16 @@ class Model:
         self._graph = counted or _GRAPH_WIDTHS * self._width
         if self.curvature.note:
             self.notes.append(self.curvature.note)
+
+    def _fewer(self, piece: Batch, point: Tensor) -> Batch:
+        """Half of a piece of a large model, where it has a loss of its own."""
+        if piece.samples is None or piece.samples <= _CHECKED or piece.samples * self._width < _LARGE:
+            return piece
+        fewer = piece.taken(slice(_CHECKED))
+        try:
+            return fewer if bool(torch.isfinite(self.loss(point, fewer))) else piece
+        except Exception:  # whatever a module raises that takes no other number of samples
+            return piece
 
     def _say(self, sentence: str, failure: Exception | None = None) -> None:
         self.notes.append(f"{sentence}." if failure is None else f"{sentence}: {line(failure)}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +27,8 @@ from landscapes.objective import LossFunction, Objective
 from landscapes.outputs import Outputs
 from landscapes.reduction import Reduction
 from landscapes.selfcheck import Way
+
+_GRAPHS = 4  # of a gradient, that derivatives of it take at most
 
 Work = tuple[Tensor, list[derivatives.Loss]]  # runs (runs, dim), and the terms whose sum is their loss
 
@@ -71,6 +73,11 @@ def from_module(
         raise ValueError("The module has parameters without a shape yet: call it once on a batch before.")
     if not any(one.requires_grad for one in module.parameters()):
         raise ValueError("The module has no parameter that requires a gradient: there is nothing to move.")
+    if odd := [name for name, one in module.named_parameters() if one.requires_grad and one.is_complex()]:
+        raise ValueError(
+            f"The parameter {odd[0]} is complex: a landscape has real ones. Let the module hold its real and imaginary part, "
+            "as torch.view_as_real gives them."
+        )
     held_out = None if test is None else collected(test)
     batches = collected(data, limit)
     try:
@@ -172,9 +179,11 @@ class ModuleLandscape(Learner):
             )
         return torch.stack(rows).reshape(*params.shape[:-1], *rows[0].shape)
 
-    @cached_property
+    @property
     def _seen(self) -> Outputs:
-        return Outputs(self.model)
+        # One for all landscapes of a model: what was found out by running it is not found out again.
+        seen: Outputs = vars(self.model).setdefault("seen", Outputs(self.model))
+        return seen
 
     def lacks(self, trait: Trait) -> str:
         match trait:
@@ -246,6 +255,11 @@ class ModuleLandscape(Learner):
             return torch.stack(rows).reshape(vectors.shape) if rows else vectors.clone()
 
         return product
+
+    @property
+    def live(self) -> int:
+        one = torch.empty(0, dtype=torch.float32)
+        return int(_GRAPHS * self.model.graph_bytes(one) / one.element_size())
 
     def chunk(self, params: Tensor) -> int:
         return self.model.chunk(params)

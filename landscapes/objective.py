@@ -18,6 +18,7 @@ from landscapes.copies import Whole, copied, observers_removed, plain_state, reb
 
 LossFunction = Callable[[Any, Any], Tensor]
 Note = Callable[[nn.Module, Any, Any], None]
+_SPECTRAL = ("_SpectralNorm", "SpectralNorm")  # a parametrization of torch's, and the hook that it had before
 _ULPS = 100  # in which the same computation may differ from call to call, where a kernel splits its sums otherwise
 _HALF = 0.05  # at most, as a share, in half precision
 _STALE = float(
@@ -58,6 +59,15 @@ class Objective:
                 # Statistics of the batch alone: running ones would make the loss depend on what was evaluated before.
                 layer.track_running_stats = False
                 layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+
+    @property
+    def iterates(self) -> bool:
+        """Does a layer divide by its spectral norm, after a step towards it that its gradient does not follow?"""
+        return any(
+            layer.training
+            and any(type(one).__name__ in _SPECTRAL for one in (layer, *layer._forward_pre_hooks.values()))
+            for layer in self.whole.modules()
+        )
 
     # ---------------------------------------------------------------- tensors
 
@@ -242,6 +252,12 @@ class Objective:
         elif self._differs(loss, points, truth):
             self.whole = kept
             yield "Hooks of the module take part in what it computes: they are called at every evaluation"
+        hooked = [name for name, one in self._given.named_parameters() if one._backward_hooks]
+        if hooked:
+            yield (
+                f"A hook of the parameter {_short(self._given)[hooked[0]]} may change its gradient in training; it is left out "
+                "here: gradient and curvature are the loss's own"
+            )
 
     def _differs(
         self, loss: Callable[[Tensor], Tensor], points: list[Tensor], truth: list[tuple[Tensor, Tensor]]

@@ -29,8 +29,13 @@ class Quantity:
     reads: str  # one sentence: what it says
     on_plane: Callable[[Landscape, Tensor, Tensor], OnPlane]  # of a landscape, a centre (dim,) and directions (2, dim)
     offers: Callable[[Landscape], str | None] = lambda landscape: None  # why a landscape has no such number, or None
-    costly: bool = False  # so that a coarse grid must do
+    products: int = 0  # Hessian products at each point, about
     undecided: str = ""  # what is to be said of points whose value is no more than its error
+
+    @property
+    def costly(self) -> bool:
+        """Is it so that a coarse grid must do?"""
+        return self.products > 0
 
 
 def _score(name: Score, label: str, reads: str) -> Quantity:
@@ -88,7 +93,7 @@ QUANTITIES: dict[str, Quantity] = {
             "Sharpness",
             "The largest eigenvalue of the Hessian at each point.",
             _sharpness,
-            costly=True,
+            products=30,
             undecided="the sign of λ_max cannot be told",
         ),
         Quantity(
@@ -97,7 +102,7 @@ QUANTITIES: dict[str, Quantity] = {
             "|λ_min / λ_max| of the Hessian at each point: near zero, the loss is close to convex there (Li et al. 2018, "
             "arXiv:1712.09913).",
             _nonconvexity,
-            costly=True,
+            products=60,
             undecided="the sign of λ_min cannot be told: what is shown there is the most that the ratio can be",
         ),
     )

@@ -43,6 +43,7 @@ _FLAT = {
 
 _ROUNDING = 4  # epsilons by which a loss or gradient may be off
 
+_SURROGATE = "where values are rounded with a straight-through gradient or gradients are stopped"
 _NONE = "There are no Hessian-vector products of this module: "
 _KINKS = "differences of its gradient cross kinks or jumps however short their steps are"
 
@@ -104,6 +105,10 @@ class _Slopes:
     @property
     def value(self) -> Tensor:
         return self._smoothest[0].value
+
+    @property
+    def roughness(self) -> float:
+        return self._smoothest[0].roughness
 
     @property
     def contradict(self) -> bool:
@@ -173,10 +178,10 @@ class _Twice:
         )
 
 
-def examine(loss: Loss, point: Tensor, layout: Layout, rough: bool = False) -> Finding:
+def examine(loss: Loss, point: Tensor, layout: Layout, rough: bool = False, cause: str = _SURROGATE) -> Finding:
     """How second derivatives of a loss (dim,) -> () near a point (dim,) are to be had, if at all.
 
-    A `rough` loss computes in half precision, in which differences mean nothing: double backward is all there is.
+    `cause` says where a gradient may be that of a surrogate. A `rough` loss computes in half precision, in which differences mean nothing: double backward is all there is.
     """
     if rough:
         twice = _Twice(loss, point, 0)
@@ -193,7 +198,7 @@ def examine(loss: Loss, point: Tensor, layout: Layout, rough: bool = False) -> F
         moved = partial(_moved, loss, origin, sizes)
         value, grad = derivatives.value_and_grad(moved, torch.zeros_like(point))
         if bool(torch.isfinite(value) & torch.isfinite(grad).all()):
-            return _judged(moved, value, grad)
+            return _judged(moved, value, grad, cause)
     return Finding(
         Way.DOUBLE_BACKWARD,
         "Second derivatives could not be checked, because the loss or its gradient is no finite number at the module's own "
@@ -205,18 +210,19 @@ def _moved(loss: Loss, origin: Tensor, sizes: Tensor, moves: Tensor) -> Tensor:
     return loss(origin + sizes * moves)
 
 
-def _judged(loss: Loss, value: Tensor, grad: Tensor) -> Finding:
+def _judged(loss: Loss, value: Tensor, grad: Tensor, cause: str) -> Finding:
     """Of a loss of moves from a generic point in units of what is moved, with its value and gradient there."""
     twice = _Twice(loss, torch.zeros_like(grad), _FLAT[grad.dtype] * float(grad.norm()))
     of_loss, of_grad = _slopes(loss, value, grad, twice.direction, None if twice.failure else twice.product)
     if of_loss.contradict:
-        return _of_a_false_gradient(f"off by {_percent(of_loss.off)}", twice)
+        return _of_a_false_gradient(f"off by {_percent(of_loss.off)}", twice, cause)
     if of_grad.agree:
         return Finding(Way.DOUBLE_BACKWARD, graph=twice.graph)
     if of_grad.contradict and of_loss.agree:
-        apart = twice.asymmetry(of_grad.value, _slopes(loss, value, grad, twice.other, None)[1].value)
-        if apart > _SMOOTH[grad.dtype] and twice.symmetric:
-            return _of_a_false_gradient(f"differences of it are not symmetric, by {_percent(apart)}", twice)
+        across = _slopes(loss, value, grad, twice.other, None)[1]
+        apart, rough = twice.asymmetry(of_grad.value, across.value), of_grad.roughness + across.roughness
+        if apart > max(_CLOSE[grad.dtype], 2 * rough) and twice.symmetric:
+            return _of_a_false_gradient(f"differences of it are not symmetric, by {_percent(apart)}", twice, cause)
         return Finding(
             Way.DIFFERENCES, f"Hessian-vector products are central differences of gradients, because {twice.fault}."
         )
@@ -229,13 +235,12 @@ def _judged(loss: Loss, value: Tensor, grad: Tensor) -> Finding:
     return Finding(Way.NONE, f"{_NONE}{twice.fault}, and {_KINKS}.")
 
 
-def _of_a_false_gradient(why: str, twice: _Twice) -> Finding:
+def _of_a_false_gradient(why: str, twice: _Twice, cause: str) -> Finding:
     said = f"the module's gradient is not that of its loss ({why})"
     if twice.symmetric:
         return Finding(
             Way.DOUBLE_BACKWARD,
-            f"Hessian-vector products are of the surrogate that is trained, not of the loss: {said}, as where values are "
-            "rounded with a straight-through gradient or gradients are stopped.",
+            f"Hessian-vector products are of the surrogate that is trained, not of the loss: {said}, as {cause}.",
             twice.graph,
         )
     return Finding(

@@ -386,13 +386,13 @@ class DeclaredMeta(ABCMeta):
     """Lets a setting be passed under an alias, and turns an unknown name into a sentence."""
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
-        known = settings(cls)
+        known, fields = settings(cls), {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         names = {alias: name for name, one in known.items() for alias in one.aliases}
         twice = [key for key in values if names.get(key, key) != key and names[key] in values]
         if twice:
             raise TypeError(f"{names[twice[0]]} is given twice: {twice[0]} is another name for it.")
         values = {names.get(key, key): value for key, value in values.items()}
-        unknown = [key for key in values if key not in {field.name for field in dataclasses.fields(cls)}]  # type: ignore[arg-type]
+        unknown = [key for key in values if key not in fields]
         if unknown:
             listed = ", ".join(known) or "none"
             raise TypeError(

@@ -17,7 +17,9 @@ COLD_CHANCE = 1e-3  # that a larger eigenvalue is missed from a cold start ...
 _RIVAL = 0.5  # of the last eigenvalue asked for: an old pair that high may have overtaken it
 _ABOVE = 0.1  # of the largest size: the model's eigenvalues are of about that accuracy
 _PATIENCE = 8  # products after which the model of old pairs shows the way no longer
-CHANCE = 0.1  # ... and, should one be hidden from earlier pairs, by one measurement that goes on from them
+FEWEST = 40  # products, where the vectors that they make would take more memory than this:
+_NUMBERS = 2**26  # half a gigabyte in float64
+CHANCE = 0.05  # ... and, should one be hidden from earlier pairs, by one measurement that goes on from them
 
 
 class Eigenpairs(NamedTuple):
@@ -82,8 +84,8 @@ def lanczos(operator: Operator, start: First, k: int, count: int, tol: float) ->
     runs, band, dim = first.shape
     epsilon = torch.finfo(first.dtype).eps
     goal = max(tol, 40 * epsilon)
-    most = min(dim, _most(k))
-    held, filled = first, band  # the basis: the first rows of what is held, which grows by half at a time
+    most = min(dim, _most(k), room(runs * dim))
+    held, filled = _held(first, min(dim, most + band)), band  # the basis: the first rows of what is held
     coefficients = first.new_zeros(runs, band, 0)  # column j: the image of basis vector j, in the basis
     broken = torch.zeros(runs, dtype=torch.bool, device=first.device)
     while True:
@@ -123,8 +125,6 @@ def lanczos(operator: Operator, start: First, k: int, count: int, tol: float) ->
                 fresh = torch.randn(dim, generator=torch.Generator().manual_seed(m), dtype=torch.float64).to(first)
                 image = torch.where(spent[:, None], orthogonal(fresh.expand(runs, dim), span)[0], image)
                 coefficients[:, -1, -1] = torch.where(spent, 0, size)
-            if filled == held.shape[1]:
-                held = torch.cat([held, held.new_empty(runs, min(filled // 2 + 8, dim - filled), dim)], dim=1)
             torch.div(image, image.norm(dim=-1, keepdim=True), out=held[:, filled])
             filled += 1
     if not done and m < dim:
@@ -147,26 +147,30 @@ def nearby(
     matrix nearest to M that agrees with all products so far (Powell 1970, in Nonlinear Programming, pp. 31-65). The next
     vector to multiply is the model's eigenvector, and in the directions that it does not know the residual (Davidson 1975,
     J. Comput. Phys. 17). Once the pairs have converged, a direction drawn from `seed` is multiplied, and then, by the model,
-    the ones along which a larger eigenvalue would have to hide, until that is unlikely (witness.py) or one is found. All
-    small matrices are in a frame (runs, n, dim): the old vectors, then residuals.
+    the ones along which a larger eigenvalue would have to hide, until that is unlikely (witness.py) or one is found. Of equal
+    eigenvalues a drawn direction shows one, and is orthogonal to the others: where the first k - 1 have risen by it, the next
+    one is drawn. All small matrices are in a frame (runs, n, dim): the old vectors, then residuals.
     """
     runs, dim = like.shape
     epsilon = torch.finfo(like.dtype).eps
     goal = max(tol, 40 * epsilon)
-    most = min(dim, _most(k))
+    most = min(dim, _most(k), room(runs * dim) // 2)  # for each vector has its image beside it
     frame, known = _frame(old, like)
+    n = frame.shape[1]
+    frames = _held(frame, min(dim, n + most))
     leading = _leading(old, k)
     chosen = _unit_vector(known, 0)  # (runs, n, m): the vectors multiplied so far, orthonormal
-    images = like.new_zeros(runs, 0, dim)
+    mapped = _held(like.new_zeros(runs, 0, dim), most)
     broken = ~torch.isfinite(like).all(-1)
-    noise = _noise(like, seed).expand(runs, 1, dim)
-    drawn: int | None = None  # the place among them of the one drawn at random
+    drawn: list[tuple[int, Tensor]] = []  # the places among them of those drawn at random, and the values by then
+    stale = broken  # have they risen since the last draw?
     while True:
         image = operator(_mixed(chosen[:, :, -1:], frame)[:, 0])
         broken = broken | _beyond(image)
-        images = torch.cat([images, torch.where(broken[:, None], 0, image)[:, None]], 1)
-        seen = frame @ images.mT  # (runs, n, m): the images in the frame
         m = chosen.shape[-1]
+        mapped[:, m - 1] = torch.where(broken[:, None], 0, image)
+        images = mapped[:, :m]
+        seen = frame @ images.mT  # (runs, n, m): the images in the frame
         square = chosen.mT @ seen
         square = (square + square.mT) / 2
         whole, every = torch.linalg.eigh(square)
@@ -179,11 +183,14 @@ def nearby(
         fine = reached.all(-1) & (m >= k)
         model = _corrected(known, chosen, seen)
         clear = torch.full_like(fine, m == dim)
-        if drawn is not None:
+        if drawn:
             bar = values[:, 0, -1:] + max(CLEAR, tol) * scale
-            scout = _unit_vector(whole, drawn)
-            doubts = doubt(whole, every, k, bar, scale, space.missing, scout, dim)
-            clear = clear | (doubts.chance <= chance) | broken
+            odds = torch.ones_like(bar[:, 0])
+            for place, then in drawn:
+                doubts = doubt(whole, every, k, bar, scale, space.missing, _unit_vector(whole, place), dim)
+                stale = (values[:, 0, : k - 1] > then + CLEAR / 2 * scale).any(-1)
+                odds = odds * doubts.chance.where(~stale, 1)
+            clear = clear | (odds <= chance) | broken
             # Where the pairs have converged, the search goes on where another would have to lie, x = F g; or rather, as long as
             # the old pairs show the way, along (l - M)^-1 x, in which those of eigenvalues near to l are larger.
             hiding = space.off(doubts.toward)
@@ -194,7 +201,7 @@ def nearby(
             break
         worst = residuals.argmax(-1)[:, None, None]
         ahead, step = inside.take_along_dim(worst, 2), outside.take_along_dim(worst, 1)
-        if drawn is not None:
+        if drawn:
             ahead, step = (torch.where(fine[:, None, None], *both) for both in zip(hiding, (ahead, step), strict=True))
         size = step.norm(dim=-1)
         length = torch.hypot(ahead.norm(dim=1), size).clamp_min(torch.finfo(like.dtype).tiny)
@@ -205,19 +212,22 @@ def nearby(
             model_s = torch.linalg.eigh(model).eigenvectors.flip(-1).take_along_dim(worst, 2)
             model_s = model_s * torch.where((model_s * at).sum(1, keepdim=True) < 0, -1, 1)
             steep = (size / torch.maximum(height, 1e-3 * scale)).clamp(epsilon, 1 / epsilon)  # the height may be zero
-            searching = ~fine if drawn is not None else torch.ones_like(fine)
+            searching = ~fine if drawn else torch.ones_like(fine)
             ahead = torch.where(searching[:, None, None], model_s, ahead)
             part = torch.where(searching[:, None], steep, part)
-        draws = m >= leading and drawn is None and (m >= k + _PATIENCE or bool(fine.all()))
+        draws = m >= leading and (not drawn or bool((stale & fine).any())) and (m >= k + _PATIENCE or bool(fine.all()))
         if draws:
-            step, drawn = noise, m
-        if len(frame[0]) < dim:
+            step = noise = _noise(like, seed + (len(drawn) << 32)).expand(runs, 1, dim)
+            drawn.append((m, values[:, 0, : k - 1]))
+        if n < dim:
             # Nothing new: any direction will do, and its part is of no size.
             spent = step.norm(dim=-1) <= 10 * epsilon * scale
             if bool(spent.any()):
                 step = torch.where(spent[:, :, None], _noise(like, m), step)
             step = orthogonal(step[:, 0] / step[:, 0].norm(dim=-1, keepdim=True), frame)[0]
-            frame = torch.cat([frame, (step / step.norm(dim=-1, keepdim=True))[:, None]], 1)
+            frames[:, n] = step / step.norm(dim=-1, keepdim=True)
+            n += 1
+            frame = frames[:, :n]
             known, chosen = functional.pad(known, (0, 1)), functional.pad(chosen, (0, 0, 0, 1))
             ahead = torch.cat([ahead, part[:, None]], 1)
         if draws:
@@ -335,6 +345,23 @@ def _solved(model: Tensor, level: Tensor, scale: Tensor, inside: Tensor, outside
 def _beyond(image: Tensor) -> Tensor:
     """Is an image (runs, dim) not finite, or so large that squares of sums of a thousand such are not?"""
     return ~torch.isfinite((1e3 * image).square().sum(-1))
+
+
+def room(numbers: int) -> int:
+    """How many vectors of so many numbers, in all runs, a solver may hold: it ends before they fill the memory."""
+    return max(FEWEST, _NUMBERS // max(1, numbers))
+
+
+def _held(rows: Tensor, count: int) -> Tensor:
+    """Rows (runs, n, dim) at the head of `count`, so that more are added in place; those not written yet take no memory."""
+    held = rows.new_empty(len(rows), count, rows.shape[-1])
+    held[:, : rows.shape[1]] = rows
+    return held
+
+
+def vectors(dim: int, runs: int, k: int) -> int:
+    """Vectors of each run that finding its top k eigenpairs holds at most, with those to go on from."""
+    return min(dim, _most(k), room(dim * runs)) + 4 * k + 32
 
 
 def _most(k: int) -> int:

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscapes.expression import Program, constant, gradient, variable
+from landscapes.expression import Expr, Program, constant, gradient, variable
 from landscapes.facts import largest_bilinear_step
 from landscapes.formula import MAX_LENGTH, parse, typeset
 from landscapes.landscape import Landscape, Layout
@@ -25,11 +25,19 @@ _PLANE = Layout.of([("point", (2,))])
 
 
 @lru_cache(maxsize=512)
-def _programs(expression: str, values: tuple[tuple[str, float], ...]) -> tuple[Program, Program, Program]:
-    """Loss; loss with gradient; Hessian entries xx, xy, yy."""
+def _graph(expression: str, values: tuple[tuple[str, float], ...]) -> tuple[Expr, Expr, Expr]:
+    """Loss and gradient, over the variables x and y."""
     x, y = variable("x"), variable("y")
     loss = parse(expression, {"x": x, "y": y} | {name: constant(value) for name, value in values})
     dx, dy = gradient(loss, [x, y])
+    return loss, dx, dy
+
+
+@lru_cache(maxsize=512)
+def _programs(expression: str, values: tuple[tuple[str, float], ...]) -> tuple[Program, Program, Program]:
+    """Loss; loss with gradient; Hessian entries xx, xy, yy."""
+    x, y = variable("x"), variable("y")
+    loss, dx, dy = _graph(expression, values)
     (dxx, dxy), (_, dyy) = gradient(dx, [x, y]), gradient(dy, [x, y])
     return Program([loss], [x, y]), Program([loss, dx, dy], [x, y]), Program([dxx, dxy, dyy], [x, y])
 
@@ -82,10 +90,22 @@ class Surface(Landscape):
         points = self.minimizers()
         return None if points is None else float(self.loss(points).min())
 
+    @property
+    def operations(self) -> int:
+        return len(self._compiled[0])
+
+    @property
+    def graph(self) -> tuple[Expr, Expr, Expr]:
+        """Its loss and both derivatives, as expressions of the variables x and y."""
+        return _graph(self.expression, self._numbers)
+
+    @property
+    def _numbers(self) -> tuple[tuple[str, float], ...]:
+        return tuple((name, value) for name, value in self.values().items() if isinstance(value, float))
+
     @cached_property
     def _compiled(self) -> tuple[Program, Program, Program]:
-        numbers = tuple((name, value) for name, value in self.values().items() if isinstance(value, float))
-        return _programs(self.expression, numbers)
+        return _programs(self.expression, self._numbers)
 
     def _loss(self, params: Tensor, batch: Tensor | None) -> Tensor:
         return self._compiled[0](*params.unbind(-1))[0]

@@ -339,7 +339,7 @@ class OptAMSGrad(_Moments):
     def _extrapolated(self, grads: Tensor) -> Tensor:
         """Where the gradients (..., r + 1, dim) are heading, by regularised minimal polynomial extrapolation."""
         changes = grads.diff(dim=-2)
-        gram = (changes.unsqueeze(-2) * changes.unsqueeze(-3)).sum(-1)  # (..., r, r)
+        gram = changes @ changes.mT  # (..., r, r)
         ridge = self.ridge.unsqueeze(-1) if isinstance(self.ridge, Tensor) else self.ridge
         gram = gram + ridge * torch.eye(self.r, dtype=gram.dtype, device=gram.device)
         weights = torch.linalg.solve_ex(gram, torch.ones_like(gram[..., :1])).result  # (..., r, 1)

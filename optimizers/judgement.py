@@ -87,8 +87,11 @@ class Judgement:
             case Course.FEW if not self.looks:
                 return "it was not measured"
             case Course.FEW:
-                side = "below" if self.reached is None else "at or above"
-                return f"{of} found it {side} the threshold: too few, or too long ago, to say more of the run"
+                if self.reached is not None and self.looks > 1:
+                    met = f"of {of}, that of step {self.reached} was the first that found it at or above the threshold"
+                else:
+                    met = f"{of} found it {'below' if self.reached is None else 'at or above'} the threshold"
+                return f"{met}: too few, or too long ago, to say more of the run"
             case Course.BELOW:
                 return f"it stayed below the threshold at all {of}"
             case Course.REACHED:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import Block, setting
+from landscapes import Block, Layout, setting
 from optimizers.adaptive import quotient
-from optimizers.blocks import finite_or_zero, flattened, matrices, orthogonal, wide
+from optimizers.blocks import EIGH, QR, SVD, finite_or_zero, flattened, matrices, orthogonal, shapes, wide
 from optimizers.optimizer import (
     Optimizer,
     Oracle,
@@ -145,6 +145,15 @@ class Muon(Optimizer):
         direction = flattened(self._orthogonal(block) for block in matrices(oracle.layout, ahead))
         return moved(decoupled_decay(params, self.lr, self.weight_decay), direction, self.lr), (mean,)
 
+    def multiplications(self, layout: Layout) -> int:
+        def each(m: int, n: int) -> int:
+            least, most = min(m, n), max(m, n)
+            if self.exact:
+                return SVD * least * least * most if least > 1 else 0
+            return self.steps * least * least * (2 * most + least)
+
+        return sum(each(m, n) for m, n in shapes(layout))
+
     def _orthogonal(self, matrix: Tensor) -> Tensor:
         m, n = matrix.shape[-2:]
         scale = {"original": max(1, m / n) ** 0.5, "match_rms_adamw": 0.2 * max(m, n) ** 0.5, "none": 1.0}[self.k]
@@ -180,6 +189,13 @@ class Shampoo(Optimizer):
         1, 1, 10_000, label="Steps between roots", help="Steps from one root of the matrices to the next."
     )
     weight_decay: Value = weight_decay_setting()
+
+    def multiplications(self, layout: Layout) -> int:
+        def each(size: int, other: int) -> int:
+            return 2 * other * size**2 + (EIGH + 1) * size**3 // self.freq
+
+        pairs = zip(layout.blocks, shapes(layout), strict=True)
+        return sum(each(n, m) + (each(m, n) if _is_matrix(block) else 0) for block, (m, n) in pairs)
 
     def init(self, params: Tensor) -> State:
         return 0, (), ()
@@ -229,6 +245,13 @@ class SOAP(Optimizer):
     )
     precondition_1d: bool = setting(False, help="Turn the axes of vectors too, as those of matrices with one row.")
     weight_decay: Value = weight_decay_setting(0.01, "decoupled: w shrinks by the share ηλ at each step")
+
+    def multiplications(self, layout: Layout) -> int:
+        def each(size: int, other: int) -> int:
+            return 4 * other * size**2 + (2 * QR + 1) * size**3 // self.freq
+
+        pairs = zip(layout.blocks, shapes(layout), strict=True)
+        return sum(each(n, m) + each(m, n) for block, (m, n) in pairs if self.precondition_1d or _is_matrix(block))
 
     def init(self, params: Tensor) -> State:
         return 0, torch.zeros_like(params), (), (), ()

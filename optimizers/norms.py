@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscapes import Layout, setting
-from optimizers.blocks import flattened, matrices, orthogonal, unit
+from optimizers.blocks import flattened, matrices, orthogonal, orthogonal_multiplications, unit
 from optimizers.optimizer import (
     Optimizer,
     Oracle,
@@ -72,6 +72,9 @@ class SteepestDescent(Optimizer):
         mean = grad if is_zero(self.momentum) else ema(mean, grad, self.momentum)
         return moved(params, self._steepest(mean, oracle.layout), self.lr), (mean,)
 
+    def multiplications(self, layout: Layout) -> int:
+        return orthogonal_multiplications(layout) if self.norm in ("spectral", "rms_to_rms") else 0
+
     def _steepest(self, mean: Tensor, layout: Layout) -> Tensor:
         match self.norm:
             case "l2":
@@ -128,6 +131,9 @@ class LionK(Optimizer):
         direction = self._gradient(ema(mean, grad, self.beta1), oracle.layout)
         params = moved(decoupled_decay(params, self.lr, self.weight_decay), direction, self.lr)
         return params, (ema(mean, grad, self.beta2),)
+
+    def multiplications(self, layout: Layout) -> int:
+        return orthogonal_multiplications(layout) if self.K == "spectral" else 0
 
     def _gradient(self, mixed: Tensor, layout: Layout) -> Tensor:
         match self.K:

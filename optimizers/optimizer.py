@@ -135,6 +135,14 @@ class Optimizer(Declared, Stepper):
     def point(self, params: Tensor, state: State) -> Tensor:
         return params
 
+    def multiplications(self, layout: Layout) -> int:
+        """Multiplications of one step, on average, beside those of the gradient and a few for each parameter.
+
+        Of matrices: a product (m, k) (k, n) counts m k n; a factorization, which takes several times as long for each of
+        its operations, as so many as are done in that time.
+        """
+        return 0
+
     def stability_threshold(self) -> Value | None:
         """The largest curvature of a quadratic on which the rule converges; None where no such number exists."""
         return None

@@ -252,8 +252,10 @@ def ends(
     seed: int,
     batch_size: int | None = None,
     sampling: str = "epochs",
+    tell: Callable[[int], object] = lambda step: None,
 ) -> tuple[Iterate, Tensor, Tensor, Tensor]:
-    """Where N rules stand after the last step; final loss, best loss and step of divergence, each (N, runs)."""
+    """Where N rules stand after the last step; final loss, best loss and step of divergence, each (N, runs). Each step is
+    told."""
     best = torch.tensor(math.inf).to(start)
     lived = torch.tensor(-1.0, device=start.device)  # the last step at which each run was alive
     states = iterate(landscape, rules, start, seed=seed, batch_size=batch_size, sampling=sampling)
@@ -261,6 +263,7 @@ def ends(
         # A run that has died holds NaN in `poison`. Replacing NaN is vectorized; masks would take three times as long.
         best = torch.minimum(best, (now.returned.loss + now.poison).nan_to_num_(math.inf, math.inf, -math.inf))
         lived = torch.maximum(lived, (now.poison.float() + now.step).nan_to_num_(-1.0))
+        tell(now.step)
     alive = now.alive
     final = now.returned.loss if batch_size is None else landscape.loss(now.returned.params)
     diverged_at = (lived.to(torch.int64) + 1).where(~alive, -1)

@@ -100,6 +100,20 @@ class Trajectory:
         """The last parameters (..., dim)."""
         return self.params[-1]
 
+    @property
+    def begun(self) -> Trajectory:
+        """The first record alone."""
+        return Trajectory(
+            self.step[:1],
+            self.loss[:1],
+            self.grad_norm[:1],
+            {name: values[:1] for name, values in self.probes.items()},
+            self.params[:1],
+            self.params_step[:1],
+            torch.full_like(self.diverged_at, -1),
+            Counts(*(one[:1] for one in self.evaluations)),
+        )
+
     def kept(self, step: int) -> int:
         """Where in `params` the parameters nearest to a step are; -1 means the last step."""
         return len(self.params) - 1 if step < 0 else int((self.params_step - step).abs().argmin())
@@ -303,15 +317,20 @@ def planned(
     seed: int | Sequence[int] = 0,
     batch_size: int | None = None,
     sampling: str = "epochs",
+    tell: Callable[[int], object] = lambda step: None,
 ) -> list[Stepper]:
-    """Rules told how long their run is: `run` does this itself, who calls `iterate` does it first for rules with a schedule."""
+    """Rules told how long their run is: `run` does this itself, who calls `iterate` does it first for rules with a schedule.
+
+    Steps of rehearsals are told now and then; rules that are planned already make none.
+    """
 
     def rehearsing(own_start: Tensor, own_seed: int) -> Rehearsal:
         def rehearse(one: Stepper) -> Tensor:
-            rehearsal = run(
+            for rehearsal in running(
                 landscape, one, own_start, steps, own_seed,
-                batch_size=batch_size, params_every=steps, sampling=sampling,
-            )  # fmt: skip
+                batch_size=batch_size, params_every=steps, sampling=sampling, report_every=1, report_after=_TOLD,
+            ):  # fmt: skip
+                tell(int(rehearsal.step[-1]))
             return rehearsal.grad_norm[:-1].movedim(0, -1)
 
         return rehearse
@@ -371,7 +390,8 @@ def running(
     _check(landscape, rules, starts)
     check(list(kinds.values()), landscape, rules)
     rules = planned(landscape, rules, starts, steps, seeds, batch_size, sampling)
-    record, checkpoints = _Record(alone), Checkpoints(shelf)
+    keeps = steps // params_every + 1 + bool(steps % params_every)
+    record, checkpoints = _Record(alone, keeps), Checkpoints(shelf)
     before, found = None, checkpoints.found()
     reported = time.monotonic()
     with Measuring(kinds, beside=beside) as measuring:
@@ -415,20 +435,24 @@ def _moment(landscape: Landscape, rules: Sequence[Stepper], now: Iterate) -> Mom
     return Moment(landscape, tuple(rules), now.states, now.step, *now.returned, tuple(now.drawn), update)
 
 
-_LISTS = ("_losses", "_norms", "_poisons", "_params")  # of tensors of one shape, in a record
+_TOLD = 0.2  # seconds between two words of a rehearsal
+_LISTS = ("_losses", "_norms", "_poisons")  # of tensors of one shape, in a record
 
 
 class _Record:
-    """What has been recorded so far."""
+    """What has been recorded so far; up to `keeps` parameter vectors of each rule, which may be large: they are copied once."""
 
-    def __init__(self, alone: bool):
+    def __init__(self, alone: bool, keeps: int):
         self._alone = alone  # one rule, given as such: its dimension is dropped
+        self._keeps = keeps
         self._steps: list[int] = []
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._poisons: list[Tensor] = []
         self._spent: list[tuple[Spent, ...]] = []
-        self._params: list[Tensor] = []
+        self._held: Tensor | None = (
+            None  # (N, keeps, ..., dim): a rule's own lie together, and are filled in as they come
+        )
         self._params_steps: list[int] = []
         self._survived: Tensor | None = None
 
@@ -443,12 +467,23 @@ class _Record:
         self._poisons.append(now.poison)
         self._spent.append(now.spent)
         if keep_params:
-            self._params.append(now.returned.params)
+            self._keep(now.returned.params)
             self._params_steps.append(now.step)
+
+    def _keep(self, params: Tensor) -> None:
+        if self._held is None:
+            self._held = params.new_empty(len(params), self._keeps, *params.shape[1:])
+        self._held[:, len(self._params_steps)] = params
+
+    @property
+    def _params(self) -> Tensor:
+        """(P, N, ..., dim), those so far; what is added later leaves them as they are."""
+        assert self._held is not None
+        return self._held[:, : len(self._params_steps)].movedim(1, 0)
 
     def kept(self) -> dict[str, Any]:
         """All of it, a tensor for each list."""
-        lists = {name: torch.stack(getattr(self, name)) for name in _LISTS}
+        lists = {name: torch.stack(getattr(self, name)) for name in _LISTS} | {"_params": self._params}
         numbers = {"steps": self._steps, "params_steps": self._params_steps, "spent": self._spent}
         return lists | numbers | {"survived": self._survived}
 
@@ -456,7 +491,10 @@ class _Record:
         """The inverse of `kept`."""
         for name in _LISTS:
             setattr(self, name, list(kept[name].unbind()))
-        self._steps, self._params_steps, self._survived = kept["steps"], kept["params_steps"], kept["survived"]
+        for params, step in zip(kept["_params"].unbind(), kept["params_steps"], strict=True):
+            self._keep(params)
+            self._params_steps.append(step)
+        self._steps, self._survived = kept["steps"], kept["survived"]
         self._spent = [tuple(Spent(*one) for one in row) for row in kept["spent"]]
 
     def trajectory(self, probes: dict[str, Tensor]) -> Trajectory:
@@ -472,7 +510,7 @@ class _Record:
             loss=own(torch.stack(self._losses).where(alive, torch.nan)),
             grad_norm=own(torch.stack(self._norms).where(alive, torch.nan)),
             probes={name: own(values) for name, values in probes.items()},
-            params=own(torch.stack(self._params)),
+            params=own(self._params),
             params_step=torch.tensor(self._params_steps),
             diverged_at=own(survived.where(~alive[-1], -1), dim=0),
             evaluations=Counts(*own(spent).unbind(-1)),

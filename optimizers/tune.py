@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,11 +38,12 @@ def tune(
     *,
     start: Tensor | None = None,
     seed: int = 0,
+    tell: Callable[[int], object] = lambda step: None,
 ) -> Tuned:
     """The best step size of each rule, from one batch of runs over the values `lr` (n,), by default 64 from 1e-5 to 10.
 
     All rules and step sizes run side by side from one start (dim,). Raises ValueError for values that are not positive
-    and rising.
+    and rising. `tell` is called after each step.
     """
     start = landscape.start()[0] if start is None else start
     values = torch.logspace(-5, 1, 64, dtype=torch.float64) if lr is None else torch.as_tensor(lr, dtype=torch.float64)
@@ -50,7 +51,7 @@ def tune(
         raise ValueError("lr must be a one-dimensional tensor of positive step sizes in rising order.")
     column = values.to(start)[:, None]
     rules = [rule.planned(steps, no_rehearsal).at(column) for rule in optimizers]
-    _, final, _, _ = ends(landscape, rules, start, steps, seed)
+    _, final, _, _ = ends(landscape, rules, start, steps, seed, tell=tell)
     began = landscape.loss(start)
     known = final.nan_to_num(nan=math.inf)
     least, index = known.min(dim=-1)

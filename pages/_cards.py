@@ -31,15 +31,19 @@ def rule_cards(
 
 
 def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: bool, removable: bool) -> Stepper:
-    prefix = f"{view}.opt{slot}"
+    prefix = f"{view}.opt{slot:d}"
     rule_column, more_column = st.columns([6, 1], gap="small", vertical_alignment="center")
     with rule_column:
-        rule = rule_choice(prefix, before, f"Rule of run {slot}", hide_label=True)
+        rule = rule_choice(prefix, before, f"Rule of run {slot:d}", hide_label=True)
     extended = any(visible(one) for one in settings(rule) if one != "lr")
     more = None
     if extended:
         more = more_column.popover(
-            f"Settings of run {slot}", icon=":material/tune:", type="tertiary", key=f"{prefix} more", on_change="rerun"
+            f"Settings of run {slot:d}",
+            icon=":material/tune:",
+            type="tertiary",
+            key=f"{prefix} more",
+            on_change="rerun",
         )
     if more is not None and more.open:  # a closed one draws nothing: with four runs that halves the widgets on the page
         with more:
@@ -49,7 +53,7 @@ def _card(view: str, slot: int, before: Stepper, *, on_surface: bool, several: b
         values, extras = unopened(before, rule)
     if removable:
         st.button(
-            f"Remove run {slot}",
+            f"Remove run {slot:d}",
             icon=":material/close:",
             key=f"{prefix} remove",
             type="tertiary",

@@ -10,6 +10,7 @@ from typing import Any
 import streamlit as st
 
 from pages._assets import VERSION
+from ravine.pictures import Sent
 
 Part = tuple[str, bytes]  # of a picture: "field", "canvas" or "figure", and what the component of that name draws
 
@@ -53,9 +54,9 @@ def room(key: str, data: dict[str, str] | None, **callbacks: Any) -> None:
     _room(key=key, data=data, **callbacks)
 
 
-def picture(key: str, data: dict[str, Any]) -> None:
-    """Buttons that save a figure, given as JSON with its size and name, as PNG or SVG; where it grows, as a video too."""
-    _picture(key=key, data=data)
+def picture(key: str, figure: Sent, data: dict[str, Any]) -> None:
+    """Buttons that save a figure with its size and name, as PNG or SVG; where it grows, as a video too."""
+    _picture(key=key, data=data | {"figure": figure.decode()})
 
 
 def drop(key: str, field: str) -> None:
@@ -68,21 +69,21 @@ def copyable(key: str, text: str) -> None:
     _copy(key=key, data=text)
 
 
-def figure(key: str, json: str, **callbacks: Any) -> Part:
-    """Draws a Plotly figure, given as JSON; an empty text only fetches Plotly ahead of the first figure.
+def figure(key: str, figure: Sent, **callbacks: Any) -> Part:
+    """Draws a Plotly figure; NOTHING only fetches Plotly ahead of the first figure.
 
     `on_click_change` is called after a click on a trace with a number as its `meta`, with {"step", "run"} in the session
     state under key: where on the x axis, and that number.
     """
-    _figure(key=key, data=json, **callbacks)
-    return "figure", json.encode()
+    _figure(key=key, data=figure, **callbacks)
+    return "figure", figure
 
 
-def chart(key: str, json: str, **callbacks: Any) -> Part:
+def chart(key: str, figure: Sent, **callbacks: Any) -> Part:
     """A figure that answers.
 
     `on_point_change` is called after a click, with {"x", "y"} in the session state under key, `on_range_change` after a
     zoom, with {"x": [low, high], "y": [low, high], "axis": the x axis's name}, and `on_whole_change` after a double click.
     """
-    _chart(key=key, data=json, **callbacks)
-    return "figure", json.encode()
+    _chart(key=key, data=figure, **callbacks)
+    return "figure", figure

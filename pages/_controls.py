@@ -27,9 +27,9 @@ from landscapes.setting import (
     Text,
     settings,
 )
-from pages import _services as services
-from pages._sharing import plain
-from ravine import Experiment
+from pages import _asking as asking
+from pages._text import Markdown, ours, plain
+from ravine import Experiment, inquiries
 from ravine.experiment import DEVICES, offered
 from ravine.frame import PLAIN, Frame
 from ravine.own import PREFIX
@@ -45,13 +45,13 @@ def visible(name: str) -> bool:
     return framed.shows(name)
 
 
-def intro(text: str) -> None:
+def intro(text: Markdown) -> None:
     """What a page is about; in present mode there is somebody who says it."""
     if not st.session_state.get("frame", PLAIN).present:
         st.markdown(text)
 
 
-def section(title: str, icon: str, names: Iterable[str]) -> Any:
+def section(title: Markdown, icon: Markdown, names: Iterable[str]) -> Any:
     """An expander for the named controls; where none of them stays, a container that shows nothing."""
     return st.expander(title, icon=icon) if any(visible(name) for name in names) else st.container()
 
@@ -64,31 +64,37 @@ def control(name: str, one: Setting, key: str, value: Any) -> Any:
     if not visible(name):
         return value
     title = spoken(name, one)
-    common: dict[str, Any] = {"key": key, "help": one.help or None}
+    told = ours(one, "help") or None
     match one:
         case Choice():
             place = one.choices.index(begin(key, value))
-            return st.selectbox(title, one.choices, place, format_func=lambda choice: chosen(one, choice), **common)
+            return st.selectbox(
+                title, one.choices, place, format_func=lambda choice: chosen(one, choice), key=key, help=told
+            )
         case Names():
-            return tuple(st.multiselect(title, one.choices, begin(key, list(value)), **common))
+            return tuple(st.multiselect(title, one.choices, begin(key, list(value)), key=key, help=told))
         case Flag():
-            return st.toggle(title, begin(key, value), **common)
+            return st.toggle(title, begin(key, value), key=key, help=told)
         case Integer():
-            return st.number_input(title, one.low, one.high, begin(key, value), step=_stride(value), **common)
+            return st.number_input(title, one.low, one.high, begin(key, value), step=_stride(value), key=key, help=told)
         case Number(log=True) if one.scale or math.isfinite(one.high):
-            return _logarithmic(title, one, common, value)
+            return _logarithmic(name, one, key, value)
         case Number():
             low = None if math.isinf(one.low) else one.low
             high = None if math.isinf(one.high) else one.high
-            return st.number_input(title, low, high, begin(key, value), step=0.05, format="%g", **common)
+            return st.number_input(title, low, high, begin(key, value), step=0.05, format="%g", key=key, help=told)
         case Text() | Integers() | Numbers():
             text = st.text_input(
-                title, begin(key, one.write(value)), max_chars=one.high if isinstance(one, Text) else 100, **common
+                title,
+                begin(key, one.write(value)),
+                max_chars=one.high if isinstance(one, Text) else 100,
+                key=key,
+                help=told,
             )
             try:
                 return one.read(name, text.strip())
             except ValueError as refusal:
-                st.error(str(refusal))
+                st.error(plain(refusal))
                 return value
     raise AssertionError(f"{name} is a kind of setting that has no widget")
 
@@ -102,13 +108,16 @@ def settings_of(declared: Declared | type[Declared], prefix: str, *, leave_out: 
     }
 
 
-def landscape_choice(experiment: Experiment, title: str = "Landscape", **changed: Any) -> type[Landscape]:
+def landscape_choice(experiment: Experiment, title: Markdown = "Landscape", **changed: Any) -> type[Landscape]:
     """The menu of the landscapes that the experiment's view can show; `changed` are its on_change and args."""
     names, key = offered(experiment.view), f"{experiment.view}.land"
     place = names.index(begin(key, experiment.landscape.name))
     if not visible("land"):
         return type(experiment.landscape)
-    name = st.selectbox(title, names, place, key=key, format_func=lambda one: LANDSCAPES[one].label, **changed)
+    name = st.selectbox(
+        title, names, place, key=key, format_func=lambda one: LANDSCAPES[one].label,
+        on_change=changed.get("on_change"), args=changed.get("args"),
+    )  # fmt: skip
     if name.startswith(PREFIX):
         for note in LANDSCAPES[name]().notes:
             st.caption(plain(note))
@@ -117,9 +126,9 @@ def landscape_choice(experiment: Experiment, title: str = "Landscape", **changed
 
 def known_facts(experiment: Experiment) -> None:
     """What is known before the run begins, where anything is."""
-    facts = services.known(experiment)
+    facts = asking.brief(inquiries.facts(experiment))
     if facts:
-        st.caption("**Known beforehand.** " + " ".join(facts))
+        st.caption("**Known beforehand.** " + plain(" ".join(facts)))
 
 
 def own_controls(experiment: Experiment, names: Iterable[str]) -> dict[str, Any]:
@@ -141,9 +150,9 @@ def machine_controls(experiment: Experiment) -> dict[str, Any]:
         key = f"{experiment.view}.device"
         offered = DEVICES if cuda else ("cpu",)
         place = offered.index(begin(key, experiment.device))
-        values["device"] = st.selectbox(settings(Experiment)["device"].label, offered, place, key=key)
+        values["device"] = st.selectbox(ours(settings(Experiment)["device"], "label"), offered, place, key=key)
         used = torch.cuda.get_device_name() if values["device"] == "cuda" else "this machine's processor"
-        st.caption(f"Computing on {used}." + ("" if cuda else " Torch sees no CUDA device here."))
+        st.caption(f"Computing on {plain(used)}." + ("" if cuda else " Torch sees no CUDA device here."))
     return values
 
 
@@ -185,12 +194,18 @@ def _stride(value: int) -> int:
     return int(10 ** max(0, math.floor(math.log10(max(1, value))) - 1)) * (5 if value >= 100 else 1)
 
 
-def _logarithmic(title: str, one: Number, common: dict[str, Any], value: float) -> float:
+def _logarithmic(name: str, one: Number, key: str, value: float) -> float:
     """A slider over preferred numbers, with the exact value among them where it is none of them."""
-    key = common["key"]
     current = begin(key, value)
     low, high = one.scale or (one.low, one.high)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     grid = [float(f"{mantissa}e{decade}") for decade in decades for mantissa in _PREFERRED]
     kept = [point for point in grid if low <= point <= high and number(point) != number(current)]
-    return st.select_slider(title, sorted([*kept, current]), current, format_func=number, **common)
+    return st.select_slider(
+        spoken(name, one),
+        sorted([*kept, current]),
+        current,
+        format_func=number,
+        key=key,
+        help=ours(one, "help") or None,
+    )

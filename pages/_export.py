@@ -7,10 +7,13 @@ from functools import partial
 
 import streamlit as st
 
+from pages import _asking as asking
 from pages import _components as components
-from pages._sharing import plain
-from ravine import Result, export, movie
+from pages import _services as services
+from pages._text import ours, plain
+from ravine import Result, export, inquiries, movie
 from ravine.files import KINDS
+from ravine.pictures import sent
 from ravine.player import plays
 from ravine.provenance import told
 
@@ -24,9 +27,7 @@ def panel(result: Result) -> None:
     """Draws the panel. Files are made when they are asked for."""
     view = result.experiment.view
     key, name = f"{view} export", f"ravine-{view}"
-    st.caption(
-        f"Every file but a video holds the link, its values, their fingerprint, and this: {plain(told(result.provenance))}"
-    )
+    st.caption(f"Every file holds the link, its values, their fingerprint, and this: {plain(told(result.provenance))}")
     preset = st.selectbox(
         "Picture for", list(export.PRESETS), key=f"{key} preset", help="Width in print, and its type size."
     )
@@ -35,8 +36,8 @@ def panel(result: Result) -> None:
     curves = movie.moves(result.experiment) and not plays(result)  # a canvas records its own video
     components.picture(
         f"{key} picture",
+        sent(figure),
         {
-            "figure": figure.to_json(),
             "width": width,
             "height": height,
             "name": name,
@@ -51,13 +52,13 @@ def panel(result: Result) -> None:
     for place, ending in enumerate(offered):
         kind = KINDS[ending]
         columns[place % 2].download_button(
-            kind.label,
-            partial(export.WRITERS[ending], result),
+            ours(kind, "label"),
+            partial(asking.waited, inquiries.file(ending, result), services.visitor()),
             f"{name}.{ending}",
             on_click="ignore",
             key=f"{key} {ending}",
             width="stretch",
-            help=f"{kind.help} {_VIDEO[curves]}" if kind.moves else kind.help,
+            help=ours(kind, "help") + (f" {_VIDEO[curves]}" if kind.moves else ""),
         )
     st.caption("Copy as Python:")
     st.code(export.script(result.experiment), language="python", wrap_lines=True)

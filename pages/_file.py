@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages import _components as components
-from pages._sharing import plain
+from pages._text import plain
 from ravine import Experiment, Result, export
 from ravine.provenance import told
 
@@ -24,7 +24,7 @@ def panel() -> None:
     try:
         result = export.reopened(file.getvalue())
     except ValueError as refusal:
-        st.error(plain(str(refusal)), icon=":material/error:")
+        st.error(plain(refusal), icon=":material/error:")
         return
     st.session_state[_HELD], st.session_state[_NAME] = result, file.name
     st.session_state[_COUNT] = st.session_state.get(_COUNT, 0) + 1  # the next file finds an empty field

@@ -9,9 +9,11 @@ import streamlit as st
 
 from pages import _export as export
 from pages import _sharing as sharing
+from pages._text import plain
 from ravine import Experiment, Result
 from ravine.fingerprint import Fingerprint
 from ravine.frame import Frame
+from ravine.link import together
 
 _LAG = 1.0  # seconds within which the browser may still send an address that we have just replaced
 
@@ -44,15 +46,14 @@ def opened(view: str) -> Experiment:
         framed, unframed = Frame.from_query(query)
         for key in [key for key in st.session_state if str(key).startswith(f"{view}.")]:
             del st.session_state[key]
-        shown = st.session_state[f"{view} shown"] = Shown(experiment, query, refusals + unframed, frame=framed)
+        shown = st.session_state[f"{view} shown"] = Shown(experiment, query, together(refusals, unframed), frame=framed)
     show(view, shown.experiment)
     st.session_state["frame"] = shown.frame
     if shown.frame.title:
-        st.markdown(f"## {sharing.plain(shown.frame.title)}")
+        st.markdown(f"## {plain(shown.frame.title)}")
     if shown.refusals:
         st.warning(
-            "Not everything in the link could be used:\n"
-            + "\n".join(f"- {sharing.plain(one)}" for one in shown.refusals)
+            "Not everything in the link could be used:\n" + "\n".join(f"- {plain(one)}" for one in shown.refusals)
         )
     return shown.experiment
 
@@ -104,8 +105,13 @@ def reproduced(result: Result) -> None:
     if promised != result.experiment.key:
         return  # the visitor has changed something since: the promise was about other numbers
     verdict = Fingerprint.read(shown.frame.fp).verdict(result.numbers)
-    say = {"bits": st.success, "tolerance": st.success, "different": st.warning}.get(verdict.kind, st.info)
-    say(verdict.sentence, icon=":material/fingerprint:")
+    said, icon = plain(verdict.sentence), ":material/fingerprint:"
+    if verdict.kind in ("bits", "tolerance"):
+        st.success(said, icon=icon)
+    elif verdict.kind == "different":
+        st.warning(said, icon=icon)
+    else:
+        st.info(said, icon=icon)
 
 
 def download(result: Result) -> None:

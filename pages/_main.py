@@ -5,7 +5,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages import _connections as connections
 from pages import _file as reopen
+from pages import _waiting as waiting
 from ravine import log
 from ravine.experiment import VIEWS
 from ravine.frame import Frame
@@ -40,6 +42,8 @@ if log.ENVIRONMENT in os.environ and "log opened" not in st.session_state:  # `r
     st.session_state["log opened"] = True
     if page.url_path == "" and not st.query_params:
         st.switch_page(HERE / "watch.py")
+if connections.place():
+    waiting.room()
 page.run()
 if not framed.present and not framed.show and page.url_path != "compare":  # which has fields of its own
     beside = page.url_path in {view.path for view in VIEWS.values()}

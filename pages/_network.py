@@ -25,11 +25,12 @@ from pages._controls import (
     section,
     visible,
 )
+from pages._text import ours, plain
 from ravine import Experiment
 from ravine.experiment import VIEWS
 from ravine.limits import LIMITS
+from ravine.measures import TOP, probe
 from ravine.overlay import NOTHING, variable
-from ravine.stability import TOP, probe
 from ravine.words import spoken
 
 
@@ -46,7 +47,7 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
         try:
             landscape = kind(**values)
         except ValueError as refusal:
-            st.error(str(refusal))
+            st.error(plain(refusal))
             return experiment
         own |= batch_controls(experiment, landscape)
         if "vary" in VIEWS[view].keys:
@@ -56,7 +57,7 @@ def network_controls(experiment: Experiment, extra: tuple[str, ...] = ()) -> Exp
     try:
         asked = dataclasses.replace(experiment, landscape=landscape, optimizers=optimizers, **own)
     except ValueError as refusal:
-        st.error(str(refusal))
+        st.error(plain(refusal))
         return experiment
     with facts:
         known_facts(asked)
@@ -79,14 +80,15 @@ def _landscape_settings(landscape: Landscape, prefix: str) -> dict[str, Any]:
     # What is a kind's own comes first: its sizes say more than the scale of its weights.
     rest = sorted((one for one in every if one not in of_data), key=lambda one: one in shared)
     values: dict[str, Any] = {}
-    model = ("Network", ":material/hub:") if isinstance(landscape, Supervised) else ("Model", ":material/function:")
-    for title, icon, names in (("Data", ":material/database:", of_data), (*model, rest)):
+    learned = isinstance(landscape, Supervised)
+    model, of_model = ("Network", ":material/hub:") if learned else ("Model", ":material/function:")
+    for title, icon, names in (("Data", ":material/database:", of_data), (model, of_model, rest)):
         if names:
             with section(title, icon, names):
                 values |= {one: control(one, every[one], f"{prefix}.{one}", getattr(landscape, one)) for one in names}
                 if "data" in names and visible("data"):
                     source = DATA[values["data"]]
-                    st.caption(f"{source.about} ({source.reference})")
+                    st.caption(f"{ours(source, 'about')} ({ours(source, 'reference')})")
     return values
 
 
@@ -94,7 +96,7 @@ def batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, An
     """How many samples a step sees, and how they are drawn; for what is not a mean over samples, a sentence."""
     if landscape.samples is None:
         if visible("batch_size"):
-            st.caption(f"{landscape.lacks('samples')}, so there are no minibatches to draw.")
+            st.caption(f"{plain(landscape.lacks('samples'))}, so there are no minibatches to draw.")
         return {"batch_size": 0}
     with section("Minibatches", ":material/shuffle:", ("batch_size", "sampling")):
         own = own_controls(experiment, ("batch_size", "sampling"))
@@ -102,7 +104,7 @@ def batch_controls(experiment: Experiment, landscape: Landscape) -> dict[str, An
             return own
         if landscape.reduction == "sum":
             st.caption(
-                f"The loss is a sum over samples: that of a minibatch is on average {own['batch_size']}/{landscape.samples} of "
+                f"The loss is a sum over samples: that of a minibatch is on average {own['batch_size']:d}/{landscape.samples:d} of "
                 "the whole, and so is the curvature that steps feel. Thresholds for the sharpness, which is that of the whole, "
                 "are so much higher."
             )
@@ -132,7 +134,7 @@ def _overlay_controls(experiment: Experiment, landscape: Landscape, optimizers: 
         return {}
     with st.expander("Compare values", icon=":material/stacked_line_chart:", expanded=experiment.vary != NOTHING):
         chosen = st.selectbox(
-            "Vary", options, options.index(st.session_state[vary]), key=vary, on_change=_suggest, args=(view, plainly), help=settings(experiment)["vary"].help,
+            "Vary", options, options.index(st.session_state[vary]), key=vary, on_change=_suggest, args=(view, plainly), help=ours(settings(experiment)["vary"], "help"),
             format_func=lambda place: "Nothing" if place == NOTHING else _place(place, known[place], optimizers),
         )  # fmt: skip
         if chosen == NOTHING:
@@ -142,12 +144,12 @@ def _overlay_controls(experiment: Experiment, landscape: Landscape, optimizers: 
             st.session_state[at],
             key=at,
             max_chars=300,
-            help=f"Up to {LIMITS.runs} runs, separated by commas.",
+            help=f"Up to {LIMITS.runs:d} runs, separated by commas.",
         )
         try:
             dataclasses.replace(plainly, vary=chosen, across=texts)
         except ValueError as refusal:
-            st.error(str(refusal))
+            st.error(plain(refusal))
             return {}
     return {"vary": chosen, "across": texts}
 
@@ -215,8 +217,8 @@ def _probe_controls(experiment: Experiment, landscape: Landscape, optimizers: tu
     )
     own = own_controls(experiment, ("eigenvalues",)) if TOP in chosen else {}
     for name in chosen:
-        st.caption(f"**{PROBES[name].label}**, ${PROBES[name].symbol}$: {PROBES[name].help}")
-    left_out = [f"- {PROBES[name].label}: {refused[name][0]}" for name in PROBES if name not in fitting]
+        st.caption(f"**{ours(PROBES[name], 'label')}**, ${ours(PROBES[name], 'symbol')}$: {ours(PROBES[name], 'help')}")
+    left_out = [f"- {ours(PROBES[name], 'label')}: {plain(refused[name][0])}" for name in PROBES if name not in fitting]
     if left_out:
         st.caption("Not offered here:\n" + "\n".join(left_out))
     return {"probes": tuple(chosen)} | own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from pages._text import ours, plain
 from ravine import Experiment, Result
 from ravine.question import answer, question
 
@@ -16,11 +17,11 @@ def asks(experiment: Experiment) -> bool:
 def ask(experiment: Experiment, *, beside: bool = False) -> None:
     """The question and its buttons, one below the other or `beside` each other."""
     asked, view = question(experiment), experiment.view
-    st.markdown(f"**{asked.text}**")
+    st.markdown(f"**{plain(asked.text)}**")
     places = st.columns(len(asked.answers)) if beside else [st.container() for _ in asked.answers]
     for place, (word, text) in zip(places, asked.answers.items(), strict=True):
         place.button(
-            text, key=f"{view} predict {word}", on_click=_said(view).__setitem__, args=(experiment.key, word), width="stretch"
+            plain(text), key=f"{view} predict {word}", on_click=_said(view).__setitem__, args=(experiment.key, word), width="stretch"
         )  # fmt: skip
 
 
@@ -34,11 +35,11 @@ def told(result: Result) -> str:
     asked = question(experiment)
     right = asked.answers[true]
     if said == true:
-        st.success(f"Right: {_within(right)}.", icon=":material/check:")
+        st.success(f"Right: {plain(_within(right))}.", icon=":material/check:")
     else:
-        st.info(f"{right}; you said that {_within(asked.answers[said])}.", icon=":material/lightbulb:")
+        st.info(f"{plain(right)}; you said that {plain(_within(asked.answers[said]))}.", icon=":material/lightbulb:")
     with st.expander("What the words mean"):
-        st.markdown(asked.meaning)
+        st.markdown(ours(asked, "meaning"))
     return f"{right}."
 
 

@@ -12,25 +12,43 @@ from pages import _services as services
 from pages._components import Part
 from pages._controls import visible
 from pages._sharing import address, qr
-from ravine import Experiment
+from pages._text import plain
+from ravine import Experiment, teacher
 from ravine.question import question
 from ravine.rooms import Refused
 
 _KEY = "room"  # in the session: code and the teacher's key
+_TEACHER = "teacher"  # in the session: did the visitor show the key that opening a room takes?
 
 
 def controls(view: str) -> None:
     """A button that opens a room; of an open one its code, who is there, and the votes."""
     room = _mine()
     # Always there: after a reload the browser still knows the room that it opened.
-    data = None if room is None else {"code": room[0], "key": room[1]}
-    components.room(f"{view} room", data, on_resume_change=lambda: _resume(view))
+    data = {"locked": "yes"} if _locked() else None
+    if room is not None:
+        data = {"code": room[0], "key": room[1]}
+    components.room(
+        f"{view} room",
+        data,
+        on_resume_change=lambda: _resume(view),
+        on_teacher_change=lambda: _enter(st.session_state[f"{view} room"]["teacher"]),
+    )
     if room is None:
         if not visible("room"):
             return
+        if _locked():
+            with st.popover("Open a live room", icon=":material/groups:", width="stretch", key=f"{view} locked"):
+                field = f"{view} teacher key"
+                st.text_input(
+                    "Teacher's key", key=field, type="password", on_change=lambda: _enter(st.session_state[field])
+                )
+                st.caption("Whoever runs this server gave it to those who teach here.")
+            return
         st.button(
             "Open a live room", icon=":material/groups:", key=f"{view} open room", on_click=_open, width="stretch",
-            help="Students who scan the room's code see this page follow within a second, and vote on what will happen.",
+            help="Students who scan the room's code see this page follow within a second, and vote on what will happen. A vote is "
+            "no ballot: one person may hold several seats.",
         )  # fmt: skip
         return
     if st.button("Show the code", icon=":material/qr_code_2:", key=f"{view} room qr", width="stretch"):
@@ -60,7 +78,7 @@ def show(
     try:
         services.rooms().publish(*room, state, packets, experiment.key if asking else "", asked.answers)
     except Refused as refusal:
-        st.warning(str(refusal))
+        st.warning(plain(refusal))
 
 
 def _mine() -> tuple[str, str] | None:
@@ -69,11 +87,26 @@ def _mine() -> tuple[str, str] | None:
     return room if room is not None and services.rooms().owns(*room) else None
 
 
+def _locked() -> bool:
+    """Does this visitor still need the teacher's key?"""
+    return teacher.asked() and not st.session_state.get(_TEACHER, False)
+
+
+def _enter(key: object) -> None:
+    """A key from the link or the field."""
+    if key:
+        st.session_state[_TEACHER] = teacher.fits(str(key))
+        if _locked():
+            st.toast("This is not the teacher's key.", icon=":material/error:")
+
+
 def _open() -> None:
+    if _locked():
+        return
     try:
         st.session_state[_KEY] = services.rooms().open(services.visitor(), st.context.ip_address or "")
     except Refused as refusal:
-        st.toast(str(refusal), icon=":material/error:")
+        st.toast(plain(refusal), icon=":material/error:")
 
 
 def _close() -> None:

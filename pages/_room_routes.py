@@ -14,9 +14,10 @@ from starlette.routing import Route
 
 from pages import _services as services
 from pages._assets import ASSETS, VERSION
+from ravine import teacher
 from ravine.rooms import Playback, Refused
 
-_PAGE = ASSETS / "room.html"
+_PAGE, _TEACH = ASSETS / "room.html", ASSETS / "teach.html"
 _PAUSE = 0.25  # seconds between two events to one student: a dragged start must not flood a class
 _HEARTBEAT = 5.0  # seconds after which a silent connection says that it is alive, and its student present
 _BODY = 1_000  # bytes of a request at most
@@ -26,6 +27,11 @@ _PATIENCE = 10.0  # seconds in which all of it must have come
 async def page(request: Request) -> Response:
     """What a student's browser opens. The code is read by the page's script, from its own address."""
     return HTMLResponse(_PAGE.read_text("utf-8").replace("VERSION", VERSION))
+
+
+async def teach(request: Request) -> Response:
+    """Takes the teacher's key from the fragment of its address to the app, all in the browser."""
+    return HTMLResponse(_TEACH.read_text("utf-8").replace("VERSION", VERSION))
 
 
 async def events(request: Request) -> Response:
@@ -126,6 +132,7 @@ def _event(data: dict[str, Any]) -> str:
 
 
 routes = [
+    Route(teacher.PATH, teach),
     Route("/room/{code}", page),
     Route("/room/{code}/events", events),
     Route("/room/{code}/packet/{name}", packet),

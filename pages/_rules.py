@@ -10,14 +10,15 @@ import streamlit as st
 from landscapes import settings
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Optimizer, Schedule, Stepper, Wrapper, composed, layers
 from pages._controls import begin, control, settings_of, visible
+from pages._text import Markdown, ours, plain
 
 _NO_SCHEDULE = "none"
 
 
-def rule_choice(prefix: str, before: Stepper, label: str, *, hide_label: bool = False) -> Optimizer:
+def rule_choice(prefix: str, before: Stepper, label: Markdown, *, hide_label: bool = False) -> Optimizer:
     """The menu of rules. A rule chosen anew keeps the step size of the one before it."""
     if not visible("rule"):
-        st.markdown(f"**{before.title}**")
+        st.markdown(f"**{plain(before.title)}**")
         return before.rule
     names = tuple(OPTIMIZERS)
     name = st.selectbox(
@@ -39,10 +40,10 @@ def step_size(prefix: str, rule: Optimizer) -> float:
 
 def rule_settings(prefix: str, rule: Optimizer, *, on_surface: bool = False, exact: bool = True) -> dict[str, Any]:
     """What the rule is, its hyper-parameters but the step size, and a field for the step size's exact value, if it has one."""
-    st.caption(rule.idea)
+    st.caption(ours(rule, "idea"))
     if on_surface and rule.on_points:
-        st.caption(f"On a surface: {rule.on_points}")
-    st.markdown(f"$${rule.equation}$$")
+        st.caption(f"On a surface: {ours(rule, 'on_points')}")
+    st.markdown(f"$${ours(rule, 'equation')}$$")
     place = f"{prefix}.{rule.name}"
     if exact:
         key = f"{place}.lr exact"
@@ -56,7 +57,7 @@ def _exact(rule: str, key: str, exact: str) -> None:
     try:
         st.session_state[key] = settings(OPTIMIZERS[rule])["lr"].read("η", st.session_state[exact].strip())
     except ValueError as refusal:
-        st.toast(str(refusal), icon=":material/error:")
+        st.toast(plain(refusal), icon=":material/error:")
 
 
 def around(prefix: str, before: Stepper) -> tuple[Schedule | None, list[partial[Wrapper]]]:
@@ -70,7 +71,7 @@ def around(prefix: str, before: Stepper) -> tuple[Schedule | None, list[partial[
     if name != _NO_SCHEDULE:
         kind = SCHEDULES[name]
         base = schedule_before if isinstance(schedule_before, kind) else kind()
-        st.caption(kind.idea)
+        st.caption(ours(kind, "idea"))
         schedule = kind(**settings_of(base, f"{chosen}.{name}"))
     known = {one.name: one for one in wrappers_before}
     names = st.multiselect(
@@ -83,7 +84,7 @@ def around(prefix: str, before: Stepper) -> tuple[Schedule | None, list[partial[
     wrappers = []
     for name in names:
         wrapper = WRAPPERS[name]
-        st.caption(wrapper.idea)
+        st.caption(ours(wrapper, "idea"))
         wrappers.append(partial(wrapper, **settings_of(known.get(name, wrapper), f"{prefix}.{name}")))
     return schedule, wrappers
 
@@ -119,5 +120,5 @@ def built(
     try:
         return composed(type(rule)(**values), *layers_around)
     except ValueError as refusal:
-        st.error(str(refusal))
+        st.error(plain(refusal))
         return before

@@ -12,6 +12,7 @@ from landscapes.setting import settings
 from optimizers import layers
 from pages import _components as components
 from pages import _services as services
+from pages._text import quoted
 from ravine import Experiment
 from ravine.experiment import VIEWS
 from ravine.frame import TITLE, Frame
@@ -21,11 +22,6 @@ _OTHERS = {  # controls that are no settings
     "data": "Data", "land": "Landscape", "rule": "Rules", "tune": "Tune all", "room": "Live room", "start": "Start",
 }  # fmt: skip
 _LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-def plain(text: str) -> str:
-    """Text of a link, shown as it is: no character of it is markup."""
-    return "".join(f"\\{char}" if char in "\\`*_{}[]()#+-.!|<>~$:" else char for char in text)
 
 
 def address() -> str:
@@ -127,7 +123,7 @@ def qr(link: str) -> None:
     except segno.DataOverflowError:
         st.error(f"A QR code holds at most 2,953 characters and this link has {len(link):,}. Copy the link instead.")
         return
-    st.markdown(f'<img class="rv-qr" alt="QR code of this page\'s link" src="{image}">', unsafe_allow_html=True)
+    st.markdown(f'<img class="rv-qr" alt="QR code of this page\'s link" src="{quoted(image)}">', unsafe_allow_html=True)
     if urlsplit(link).hostname in _LOCAL:
         st.caption(
             "This app listens on this machine only. Start it with `ravine app --host 0.0.0.0` and open it by this "

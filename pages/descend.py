@@ -9,24 +9,24 @@ from typing import Any
 import streamlit as st
 
 from landscapes import Surface
+from pages import _asking as asking
 from pages import _components as components
 from pages import _file as reopen
 from pages import _predict as predict
 from pages import _room as room
-from pages import _services as services
 from pages._cards import rule_cards
 from pages._components import Part
 from pages._controls import begin, known_facts, landscape_choice, machine_controls, own_controls, settings_of, visible
 from pages._link import download, opened, reproduced, share, show
-from pages._sharing import plain
-from ravine import Experiment
+from pages._text import Markdown, color, ours, plain
+from ravine import Experiment, Result, inquiries
 from ravine.around import AROUND
 from ravine.basins import NAMED, Basins, asked
-from ravine.crew import Failed
-from ravine.picture import BASIN_COLORS, colors_of, descend_view, number, surface_field
+from ravine.picture import BASIN_COLORS, colors_of, descend_view, number
 
 VIEW = "descend"
 _OFF = "Off"
+_WISH = f"{VIEW} tunes"  # in the session: the experiment whose rules are to be tuned
 
 
 def surface_controls(experiment: Experiment) -> Surface:
@@ -37,10 +37,10 @@ def surface_controls(experiment: Experiment) -> Surface:
     try:
         surface = kind(**settings_of(base, f"{VIEW}.land.{kind.name}"))
     except ValueError as refusal:
-        st.error(str(refusal))
+        st.error(plain(refusal))
         surface = base
-    st.caption(surface.reads)
-    st.markdown(f"$$f(x, y) = {surface.equation}$$")
+    st.caption(ours(surface, "reads"))
+    st.markdown(f"$$f(x, y) = {ours(surface, 'equation')}$$")
     assert isinstance(surface, Surface)
     return surface
 
@@ -59,19 +59,28 @@ def _clicked() -> None:
 
 
 def _tune(experiment: Experiment) -> None:
-    """Sets every run's step size to its best over a log grid."""
-    slots = st.session_state[f"{VIEW}.slots"]
-    try:
-        tuned = services.tuned(experiment)
-    except ValueError as refusal:
-        st.toast(str(refusal), icon=":material/error:")
+    """Asks for the best step size of every run of this experiment."""
+    st.session_state[_WISH] = experiment
+
+
+def _tuning() -> None:
+    """Sets every run's step size to its best over a log grid, once that is known, before its slider is drawn."""
+    experiment: Experiment | None = st.session_state.get(_WISH)
+    if experiment is None or experiment.key != st.session_state[f"{VIEW} shown"].experiment.key:
+        asking.leave(f"{VIEW} tuning")  # what is shown has changed since
+        st.session_state.pop(_WISH, None)
         return
+    tuned = asking.ask(inquiries.tuning(experiment), f"{VIEW} tuning", about="The best step sizes", narrow=True)
+    if tuned is None:
+        return
+    del st.session_state[_WISH]
     found = st.session_state[f"{VIEW} tuned"] = [
         (stepper.title, best, low, high)
         for stepper, best, low, high in zip(
             experiment.optimizers, tuned.best.tolist(), tuned.low.tolist(), tuned.high.tolist(), strict=True
         )
     ]
+    slots = st.session_state[f"{VIEW}.slots"]
     for slot, stepper, (_, best, _, _) in zip(slots, experiment.optimizers, found, strict=True):
         if math.isfinite(best):
             st.session_state[f"{VIEW}.opt{slot}.{stepper.rule.name}.lr"] = float(f"{best:.3g}")
@@ -83,24 +92,27 @@ def _tuned(experiment: Experiment) -> None:
     if [title for title, *_ in found] != [stepper.title for stepper in experiment.optimizers]:
         return
     rows = "".join(
-        f"| {title} | {number(best)} | {number(low)} – {number(high)} | {math.log10(high / low):.1f} |\n"
+        f"| {plain(title)} | {number(best)} | {number(low)} – {number(high)} | {math.log10(high / low):.1f} |\n"
         if math.isfinite(best)
-        else f"| {title} | – | every run diverged | – |\n"
+        else f"| {plain(title)} | – | every run diverged | – |\n"
         for title, best, low, high in found
     )
     st.markdown(f"| rule | best η | good range | decades |\n|---|---|---|---|\n{rows}")
     st.caption("Good: at least 90 % of the best decrease of the loss.")
 
 
-@st.fragment
 def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any]) -> None:
     """Everything that changes the runs but not the surface: only this reruns when a slider moves."""
     before: Experiment = st.session_state[f"{VIEW} shown"].experiment
     picture, side = st.columns([3.1, 1], gap="medium")
     with side:
-        actions, question = st.container(), st.container()  # filled once there is a result
+        # Filled once there is a result; and a step size is tuned before its slider is drawn.
+        actions, question, controls, below, tuning = (st.container() for _ in range(5))
         start = before.start if before.landscape.name == surface.name else surface.origin
         assert start is not None
+        with tuning:
+            _tuning()
+    with controls:
         mode_column, steps_column = st.columns(2)
         with mode_column:
             own = own_controls(before, ("mode",))
@@ -119,17 +131,15 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
             **machine,
         )
     except ValueError as refusal:
-        st.error(str(refusal))
+        st.error(plain(refusal))
         experiment = before
     st.html(f"<style>{card_colors(experiment)}</style>")
-    with side:
+    with below:
         known_facts(experiment)
     with picture:
         filed = reopen.held(experiment)
-    try:
-        result = services.result(experiment) if filed is None else dataclasses.replace(filed, experiment=experiment)
-    except Failed as failure:
-        picture.error(f"These runs could not be computed. {plain(str(failure))}", icon=":material/error:")
+        result = _runs(experiment) if filed is None else filed.asked_as(experiment)
+    if result is None:
         show(VIEW, experiment)
         return
     hidden = predict.asks(experiment)
@@ -139,11 +149,14 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
         said = predict.told(result)
     with picture:
         canvas = st.container()  # drawn last, above what says how
-        found = None
+        found, around = None, None
         if not hidden:
             experiment, found = extras(experiment)
-            result = dataclasses.replace(result, experiment=experiment)
-        packet = descend_view(result, field, only_start=hidden, wanted=experiment.around, basins=found)
+            result = result.asked_as(experiment)
+            if experiment.around and result.complete:
+                about = "What surrounds each step"
+                around = asking.ask(inquiries.around(result), f"{VIEW} around", about=about)
+        packet = descend_view(result, field, only_start=hidden, around=around or {}, basins=found)
         with canvas:
             drawn = components.canvas(f"{VIEW} canvas", packet, on_start_change=_clicked)
         reproduced(result)
@@ -156,7 +169,7 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
             with data_column:
                 download(result)
         room.controls(VIEW)
-    with side:
+    with below:
         if visible("tune"):
             st.button(
                 "Tune all", icon=":material/target:", key=f"{VIEW} tune", on_click=_tune, args=(experiment,), width="stretch",
@@ -166,16 +179,24 @@ def laboratory(surface: Surface, field: str, heavy: Part, machine: dict[str, Any
     show(VIEW, experiment)
 
 
+def _runs(experiment: Experiment) -> Result | None:
+    """The runs, as far as there is something of them."""
+    with (
+        st.container()
+    ):  # one element, whether it says something or not: a picture that moves down a place is drawn anew
+        return asking.ask(experiment, f"{VIEW} runs", about="These runs")
+
+
 def extras(experiment: Experiment) -> tuple[Experiment, Basins | None]:
     """The experiment with what to draw around the present step, and the basins of one of its runs."""
     if not visible("around"):
-        return experiment, asked(experiment)
+        return experiment, _basins(experiment)
     left, right = st.columns([2.4, 1], gap="medium")
     key, names = f"{VIEW}.basins", [one.title for one in experiment.optimizers]
-    meanings = "; ".join(f"**{name}**: {text}" for name, text in AROUND.items())
+    meanings = "; ".join(f"**{plain(name)}**: {plain(text)}" for name, text in AROUND.items())
     around = left.pills(
         "Around the present step", list(AROUND), selection_mode="multi", default=begin(f"{VIEW}.around", list(experiment.around)),
-        key=f"{VIEW}.around", format_func=str.capitalize,
+        key=f"{VIEW}.around", format_func=lambda one: plain(one.capitalize()),
         help=f"{meanings}; seen from above only. Arrows of the gradient and ellipses show a direction or a shape, not a size.",
     )  # fmt: skip
     if begin(key, experiment.basins) > len(names):
@@ -186,23 +207,33 @@ def extras(experiment: Experiment) -> tuple[Experiment, Basins | None]:
         help="Runs one rule from a hundred starts; color and shape say where each ends, a cross that it diverges.",
     )  # fmt: skip
     experiment = dataclasses.replace(experiment, around=tuple(around), basins=chosen)
-    found = asked(experiment)
+    with right:
+        found = _basins(experiment)
     if found is None:
         return experiment, None
     said = [
-        f'<span style="color:{BASIN_COLORS[group]}">■</span> {count} end '
+        f'<span style="color:{color(BASIN_COLORS[group])}">■</span> {count:d} end '
         + (f"near ({number(float(x))}, {number(float(y))})" if group < NAMED else "at further places")
         for group, count, (x, y) in found.places()
     ]
     died = int((found.group < 0).sum())
-    right.markdown("<br>".join(said + ([f"× {died} diverge"] if died else [])), unsafe_allow_html=True)
+    right.markdown("<br>".join(said + ([f"× {died:d} diverge"] if died else [])), unsafe_allow_html=True)
     return experiment, found
 
 
-def card_colors(experiment: Experiment) -> str:
+def _basins(experiment: Experiment) -> Basins | None:
+    """The basins that the experiment asks for, once they are there."""
+    place = f"{VIEW} basins of attraction"
+    if not asked(experiment):
+        asking.leave(place)
+        return None
+    return asking.ask(inquiries.basins(experiment), place, about="These basins", narrow=True)
+
+
+def card_colors(experiment: Experiment) -> Markdown:
     """The color of its path for each run's card, as styles."""
     colors = enumerate(colors_of(experiment.optimizers))
-    return "".join(f".st-key-run-{place} {{ border-left-color: {color}; }}" for place, color in colors)
+    return "".join(f".st-key-run-{place:d} {{ border-left-color: {color(one)}; }}" for place, one in colors)
 
 
 def start_controls(start: tuple[float, float]) -> None:
@@ -212,7 +243,7 @@ def start_controls(start: tuple[float, float]) -> None:
         return
     for axis, column, value in zip("xy", st.columns(2), now, strict=True):
         column.number_input(
-            f"Start {axis}",
+            f"Start {plain(axis)}",
             -1e6,
             1e6,
             value,
@@ -223,9 +254,20 @@ def start_controls(start: tuple[float, float]) -> None:
         )
 
 
+def _wait() -> None:
+    """For the values of a surface that are not there at once: a user's own may take its time."""
+    if asking.ask(inquiries.field(landscape), f"{VIEW} values", about="The values of this surface") is not None:
+        st.rerun()
+
+
 opening = opened(VIEW)
 with st.sidebar:
     landscape = surface_controls(opening)
     machine = machine_controls(opening)
-identity, packet = surface_field(landscape)
-laboratory(landscape, identity, components.field(f"{VIEW} field", packet), machine)
+drawn = asking.brief(inquiries.field(landscape))
+if drawn is None:
+    asking.following(f"{VIEW} values", _wait)
+else:
+    identity, packet = drawn
+    heavy = components.field(f"{VIEW} field", packet)
+    asking.following(VIEW, lambda: laboratory(landscape, identity, heavy, machine))

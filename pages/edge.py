@@ -6,22 +6,24 @@ import dataclasses
 
 import streamlit as st
 
+from pages import _asking as asking
 from pages import _components as components
 from pages import _room as room
-from pages import _services as services
 from pages._components import Part
 from pages._controls import intro
-from pages._drawn import drawn
+from pages._drawn import drawn, shown
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
-from ravine import Experiment, Result
+from pages._text import color, plain
+from ravine import Experiment, Result, inquiries
 from ravine.cut import said as told_of_cut
 from ravine.experiment import ASPECTS, VIEWS
 from ravine.figures.cut import line_cut
-from ravine.figures.spectrum import density
+from ravine.figures.spectrum import density as figure_of_density
 from ravine.outcome import divergence
 from ravine.picture import number, run_colors
+from ravine.pictures import Sent, sent
 from ravine.spectrum import said as told_of_spectrum
 from ravine.stability import ending, gauges, telling
 
@@ -40,17 +42,10 @@ def draw(result: Result) -> list[Part]:
         run=run if run <= len(result.paths) else 1,
         aspect=aspect,
     )
-    looked = dataclasses.replace(result, experiment=asked)
     # What is looked at stands beside the figure, where the eyes are after a click, and stays there while one scrolls.
     along, *beside = st.columns([3, 2] if asked.at >= 0 else [1], gap="medium")
     with along:
-        # Where a click is answered, and how many pixels a tall screen keeps for what stands below.
-        room_below = {"below": 80} if beside and len(result.paths) == 1 else {}
-        meta = {"answer": f"{VIEW}-beside"} | room_below
-        figure = drawn(
-            result, lambda: looked.figure().update_layout(meta=meta).to_json(), VIEW, asked.to_url(), bool(room_below)
-        )
-        parts = [components.figure(f"{VIEW} figure", figure, on_click_change=_clicked)]
+        parts = [components.figure(f"{VIEW} figure", shown(result, asked)["figure"], on_click_change=_clicked)]
     with beside[0].container(key=f"{VIEW} beside") if beside else st.container():
         parts += look(result, asked)
     if len(result.paths) > 1:
@@ -63,7 +58,7 @@ def draw(result: Result) -> list[Part]:
 def table(result: Result) -> None:
     """One row for each run: its threshold, when it is reached, and how it goes on."""
     rows = []
-    for color, run, path in zip(run_colors(result.experiment), result.experiment.runs, result.paths, strict=True):
+    for code, run, path in zip(run_colors(result.experiment), result.experiment.runs, result.paths, strict=True):
         gauge = telling(gauges(result.experiment, run, path))
         first = None if gauge is None else gauge.crossing
         cells = ["–"] * 4
@@ -76,8 +71,10 @@ def table(result: Result) -> None:
             ]
         lost = divergence(*ending(result.experiment, run, path))
         at_the_end = lost or number(float(path.loss[-1]))
-        swatch = f'<span style="color:{color}">■</span>'
-        rows.append(f"| {swatch} {run.label} | {' | '.join(cells)} | {at_the_end} |")
+        swatch = f'<span style="color:{color(code)}">■</span>'
+        rows.append(
+            f"| {swatch} {plain(run.label)} | {' | '.join(plain(one) for one in cells)} | {plain(at_the_end)} |"
+        )
     head = (
         "| run | measured | threshold | first reached | over threshold, last 30 % | loss at the end |\n"
         + "|---" * 6
@@ -114,27 +111,34 @@ def look(result: Result, asked: Experiment) -> list[Part]:
     st.session_state[_ASPECT] = asked.aspect
     st.radio(
         "Look at", tuple(ASPECTS), tuple(ASPECTS).index(asked.aspect), key=_ASPECT, on_change=_chosen, horizontal=True,
-        label_visibility="collapsed", format_func=ASPECTS.__getitem__,
+        label_visibility="collapsed", format_func=lambda one: plain(ASPECTS[one]),
     )  # fmt: skip
-    try:
-        with st.spinner("Looking …"):
-            figure, told = drawn(result, lambda: _seen(result, asked), "look", asked.to_url())
-    except ValueError as refusal:
-        st.info(str(refusal), icon=":material/info:")
+    seen = _seen(result, asked)
+    if seen is None:
         return []
+    figure, told = seen
     part = components.figure(f"{VIEW} cut", figure)
-    st.caption(told)
+    st.caption(plain(told))
     return [part]
 
 
-def _seen(result: Result, asked: Experiment) -> tuple[str, str]:
-    """The figure of what is looked at, and what it says. Raises ValueError, with a sentence, where there is nothing to see."""
-    color = run_colors(asked)[asked.run - 1]
+def _seen(result: Result, asked: Experiment) -> tuple[Sent, str] | None:
+    """The figure of what is looked at, and what it says; None as long as there is nothing to see."""
+    color, place, about = run_colors(asked)[asked.run - 1], f"{VIEW} look", "This look"
     if asked.aspect == "spectrum":
-        spectrum = services.spectrum(result, asked.run - 1, asked.at)
-        return density(spectrum, color=color).to_json(), told_of_spectrum(spectrum)
-    cut = services.cut(result, asked.run - 1, asked.at)
-    return line_cut(cut, color=color).to_json(), told_of_cut(cut)
+        density = asking.ask(inquiries.spectrum(result, asked.run - 1, asked.at), place, about=about, narrow=True)
+        if density is None:
+            return None
+        return drawn(
+            result,
+            lambda: (sent(figure_of_density(density, color=color)), told_of_spectrum(density)),
+            "look",
+            asked.to_url(),
+        )
+    cut = asking.ask(inquiries.cut(result, asked.run - 1, asked.at), place, about=about, narrow=True)
+    if cut is None:
+        return None
+    return drawn(result, lambda: (sent(line_cut(cut, color=color)), told_of_cut(cut)), "look", asked.to_url())
 
 
 def _base() -> str:

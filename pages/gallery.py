@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-
 import streamlit as st
 
+from pages._text import image, linked, ours
 from ravine.frame import Frame
 from ravine.gallery import PIECES, still
 
@@ -25,7 +24,7 @@ for row in range(0, len(PIECES), _ROW):
         experiment = piece.experiment()
         address = experiment.to_url(framed=Frame(title=piece.title))
         with column.container(border=True):
-            image = base64.b64encode(still(piece).read_bytes()).decode()
-            st.markdown(f"[![{piece.says}](data:image/png;base64,{image})]({address})")
-            st.markdown(f"**[{piece.title}]({address})**  \n{piece.says}")
+            picture = image(ours(piece, "says"), still(piece).read_bytes(), "image/png")
+            st.markdown(linked(picture, address))
+            st.markdown(f"**{linked(ours(piece, 'title'), address)}**  \n{ours(piece, 'says')}")
             st.caption(_PAGES[experiment.view])

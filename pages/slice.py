@@ -15,16 +15,16 @@ from pages import _room as room
 from pages import _services as services
 from pages._components import Part
 from pages._controls import intro, own_controls, put, section
-from pages._drawn import drawn
+from pages._drawn import drawn, shown
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import network_controls
+from pages._text import Markdown, ours, plain
 from ravine import Experiment, Result
 from ravine.cuts import looked, looking
 from ravine.experiment import training
-from ravine.figures.lines import barriers
 from ravine.figures.planes import difference
-from ravine.picture import map_field, slice_view
+from ravine.pictures import sent
 from ravine.reading import note
 
 VIEW = "slice"
@@ -62,14 +62,14 @@ def wanted(names: tuple[str, ...], experiment: Experiment) -> tuple[str, ...]:
     return tuple(name for name in names if name not in _IDLE or not _IDLE[name](experiment))
 
 
-def about(experiment: Experiment) -> str:
+def about(experiment: Experiment) -> Markdown:
     """What is seen, around what, and on which plane."""
     quantity = QUANTITIES[experiment.quantity]
-    center = "the end of training" if experiment.at < 0 else f"step {experiment.looked_at} of the training"
-    plane = PLANES[experiment.plane].reads
+    center = "the end of training" if experiment.at < 0 else f"step {experiment.looked_at:d} of the training"
+    plane = ours(PLANES[experiment.plane], "reads")
     if experiment.plane == "random" and experiment.beside not in ("normalizations", "rescaled"):
-        plane += f" Normalization: {NORMALIZATIONS[experiment.normalize]}."
-    return f"**{quantity.label}** on a plane through {center}. {quantity.reads} {plane}"
+        plane += f" Normalization: {plain(NORMALIZATIONS[experiment.normalize])}."
+    return f"**{ours(quantity, 'label')}** on a plane through {center}. {ours(quantity, 'reads')} {plane}"
 
 
 def draw(result: Result) -> list[Part]:
@@ -77,31 +77,25 @@ def draw(result: Result) -> list[Part]:
     plane = result.plane
     looks_closer = {"on_range_change": lambda: _zoomed(result), "on_whole_change": _whole}
     if plane is None:
-        trained = dataclasses.replace(result, experiment=training(result.experiment))
-        figure = drawn(result, lambda: trained.figure().to_json(), "training")
-        return [components.figure(f"{VIEW} figure", figure)]
+        return [components.figure(f"{VIEW} figure", shown(result, result.experiment)["figure"])]
     looks = {name: getattr(experiment, name) for name in ("mode", "drawing", "clip")}
-    given, result = result, dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, **looks))
-    link = result.experiment.to_url()
-    if result.experiment.drawing == "map" and not result.beside:
-        identity, packet = drawn(given, lambda: map_field(result), "field", link)
-        view = drawn(given, lambda: slice_view(result, identity), "view", link)
+    given, result = result, result.asked_as(dataclasses.replace(result.experiment, **looks))
+    pictures = shown(given, result.experiment)
+    if "field" in pictures:
         parts = [
-            components.field(f"{VIEW} field", packet),
-            components.canvas(f"{VIEW} canvas", view, **looks_closer),
+            components.field(f"{VIEW} field", pictures["field"]),
+            components.canvas(f"{VIEW} canvas", pictures["view"], **looks_closer),
         ]
         flat = result.experiment.mode == "contour"
         moves = f" {_CLOSER} With Shift, drag the picture." if flat else ""
-        st.caption(f"{note(plane).capitalize()}.{moves}")  # the other figures say how exact they are themselves
+        st.caption(f"{plain(note(plane).capitalize())}.{moves}")  # the other figures say how exact they are themselves
     else:
-        figure = drawn(given, lambda: result.figure().to_json(), VIEW, link)
-        parts = [components.chart(f"{VIEW} chart", figure, **looks_closer)]
+        parts = [components.chart(f"{VIEW} chart", pictures["figure"], **looks_closer)]
         st.caption(_CLOSER)
     if QUANTITIES[result.experiment.quantity].costly and result.experiment.points > COARSE:
-        st.caption(f"Each point costs eigenvalues, so that {COARSE} of them an axis must do.")
-    if result.lines:
-        figure = drawn(given, lambda: barriers(result.lines).to_json(), "barriers")
-        parts.append(components.figure(f"{VIEW} barrier", figure))
+        st.caption(f"Each point costs eigenvalues, so that {COARSE:d} of them an axis must do.")
+    if "barriers" in pictures:
+        parts.append(components.figure(f"{VIEW} barrier", pictures["barriers"]))
     if not result.complete:
         return parts
     _navigate()
@@ -119,8 +113,9 @@ def draw(result: Result) -> list[Part]:
     )  # fmt: skip
     if kept is not None and kept.experiment.key != result.experiment.key:
         figure = drawn(
-            given, lambda: difference(kept, result).to_json(), "difference", link, kept.experiment.to_url(), kept.digest
-        )
+            given, lambda: sent(difference(kept, result)), "difference", result.experiment.to_url(),
+            kept.experiment.to_url(), kept.digest,
+        )  # fmt: skip
         components.figure(f"{VIEW} difference", figure)
     return parts
 
@@ -186,7 +181,7 @@ with st.sidebar:
     try:
         experiment = dataclasses.replace(experiment, **more)
     except ValueError as refusal:
-        st.error(str(refusal))
+        st.error(plain(refusal))
     share(experiment)
     room.controls(VIEW)
 show(VIEW, experiment)

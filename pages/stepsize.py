@@ -8,7 +8,7 @@ import streamlit as st
 
 from landscapes import Landscape, Surface, settings
 from landscapes.setting import Integer
-from optimizers import study
+from pages import _asking as asking
 from pages import _components as components
 from pages import _room as room
 from pages._components import Part
@@ -25,16 +25,15 @@ from pages._controls import (
     settings_of,
     visible,
 )
-from pages._drawn import drawn
+from pages._drawn import shown
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import batch_controls
 from pages._rules import built, further, rule_choice, step_size
-from pages._sharing import plain
-from ravine import Experiment, Result
-from ravine.experiment import DTYPES
+from pages._text import Markdown, ours, plain
+from ravine import Experiment, Result, inquiries
 from ravine.points import points
-from ravine.verdict import origins
+from ravine.verdict import Origin, origins
 
 VIEW = "stepsize"
 
@@ -61,7 +60,7 @@ def controls(experiment: Experiment) -> Experiment:
         optimizers = (built(rule, values, extras, before),)
         return dataclasses.replace(experiment, landscape=landscape, start=start, optimizers=optimizers, **own)
     except ValueError as refusal:
-        st.error(str(refusal))
+        st.error(plain(refusal))
         return experiment
 
 
@@ -90,7 +89,9 @@ def _start(before: tuple[float, float] | None, kind: type[Landscape]) -> tuple[f
     origin = before or kind().origin
     for axis, column, value in zip("xy", st.columns(2), origin, strict=True):
         at = begin(f"{VIEW}.{axis}", value)
-        place.append(column.number_input(f"Start {axis}", -1e6, 1e6, at, step=0.1, format="%.4g", key=f"{VIEW}.{axis}"))
+        place.append(
+            column.number_input(f"Start {plain(axis)}", -1e6, 1e6, at, step=0.1, format="%.4g", key=f"{VIEW}.{axis}")
+        )
     return place[0], place[1]
 
 
@@ -100,10 +101,10 @@ def draw(result: Result) -> list[Part]:
     rest = result.sentences()[1:]
     if rest:
         st.markdown("\n".join(f"- {plain(sentence)}" for sentence in rest))
-    part = components.figure(f"{VIEW} figure", drawn(result, lambda: result.figure().to_json(), VIEW))
+    part = components.figure(f"{VIEW} figure", shown(result, result.experiment)["figure"])
     with st.expander("Every number, and where it comes from", icon=":material/functions:"):
         rows = "".join(
-            f"| {one.label} | {one.value} | ${_in_table(one.formula)}$ | {one.how} | {one.reference} |\n"
+            f"| {ours(one, 'label')} | {ours(one, 'value')} | ${_in_table(one)}$ | {ours(one, 'how')} | {ours(one, 'reference')} |\n"
             for one in origins(result.study, result.experiment.optimizers[0])
         )
         if rows:
@@ -117,9 +118,9 @@ def draw(result: Result) -> list[Part]:
     return [part]
 
 
-def _in_table(formula: str) -> str:
-    """A formula without the bars that would end a table's cell."""
-    return formula.replace(r"\|", r"\Vert ").replace("|", r"\vert ")
+def _in_table(origin: Origin) -> Markdown:
+    """The formula of a number without the bars that would end a table's cell."""
+    return ours(origin, "formula").replace(r"\|", r"\Vert ").replace("|", r"\vert ")
 
 
 def dropped(experiment: Experiment) -> None:
@@ -134,17 +135,14 @@ def dropped(experiment: Experiment) -> None:
     try:
         found = points(file.getvalue(), experiment.landscape.layout)
     except ValueError as refusal:
-        st.error(plain(str(refusal)), icon=":material/error:")
+        st.error(plain(refusal), icon=":material/error:")
         return
     index = len(found) - 1
     if len(found) > 1:
         index = int(st.slider("Point of the trajectory", 0, len(found) - 1, index))
-    start = found[index].to(dtype=DTYPES[experiment.dtype], device=experiment.device)
-    with st.spinner("Looking at this point"):
-        look = study(
-            experiment.landscape, experiment.optimizers[0], start, steps=1, at=0, seed=experiment.seed,
-            batch_size=experiment.batch_size or None, sampling=experiment.sampling,
-        )  # fmt: skip
+    look = asking.ask(inquiries.at_point(experiment, found[index]), f"{VIEW} point", about="This point")
+    if look is None:
+        return
     result = Result.of_study(experiment, look)
     st.caption("At the point of the file, as if the run began there. A link cannot hold it: it names the run only.")
     st.info(plain(result.summary()), icon=":material/straighten:")
@@ -164,6 +162,6 @@ intro(
 if visible("file") and st.toggle(
     "Look at a point from a file", key=f"{VIEW} from file", help="Instead of at a step of the run."
 ):
-    dropped(experiment)
+    asking.following(f"{VIEW} dropped", lambda: dropped(experiment))
 else:
     live(experiment, draw)

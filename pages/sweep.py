@@ -24,18 +24,19 @@ from pages._controls import (
     settings_of,
     visible,
 )
-from pages._drawn import drawn
+from pages._drawn import shown
 from pages._link import download, opened, share, show
 from pages._live import live
 from pages._network import batch_controls
 from pages._rules import built, further, rule_choice, step_size
+from pages._text import plain
 from ravine import Experiment, Result
 from ravine.axis import Axis, check_axis, fitted
 from ravine.experiment import OUTCOMES
 from ravine.limits import LIMITS
 from ravine.picture import number
 from ravine.sweeps import SIZES, cell, closer, finer, natural, nearest, refitted
-from ravine.words import plain
+from ravine.words import plain as symbol_in_words
 
 VIEW = "sweep"
 NONE = "nothing"
@@ -61,7 +62,7 @@ def sidebar(experiment: Experiment) -> Experiment:
     try:
         return dataclasses.replace(refitted(experiment, landscape, stepper), **own)
     except ValueError as refusal:
-        st.error(str(refusal))
+        st.error(plain(refusal))
         return experiment
 
 
@@ -70,7 +71,7 @@ def _landscape(base: Landscape, name: str) -> Landscape:
         try:
             return type(base)(**settings_of(base, f"{VIEW}.land.{name}"))
         except ValueError as refusal:
-            st.error(str(refusal))
+            st.error(plain(refusal))
             return base
 
 
@@ -101,7 +102,7 @@ def axis_controls(slot: str, axis: Axis | None, experiment: Experiment) -> Axis 
     columns = [*st.columns(2, gap="small"), *st.columns(2, gap="small", vertical_alignment="bottom")]
     for column, what, end in ((columns[0], "from", axis.low), (columns[1], "to", axis.high)):
         at = renewed(f"{key} {what}")
-        ends.append(column.text_input(what.capitalize(), begin(at, repr(end)), key=at))
+        ends.append(column.text_input(plain(what.capitalize()), begin(at, repr(end)), key=at))
     sizes = sorted({one for one in SIZES if one <= LIMITS.axis} | {axis.points})
     at = renewed(f"{key} points")
     points = columns[2].selectbox("Points", sizes, sizes.index(begin(at, axis.points)), key=at)
@@ -112,7 +113,7 @@ def axis_controls(slot: str, axis: Axis | None, experiment: Experiment) -> Axis 
         low, high = (Number(0.0).read(what, text.strip()) for what, text in zip(("from", "to"), ends, strict=True))
         return fitted(check_axis(Axis(name, low, high, points, log)), known)
     except ValueError as refusal:
-        st.error(str(refusal))
+        st.error(plain(refusal))
         return axis
 
 
@@ -120,7 +121,7 @@ def _words(name: str, known: dict[str, Setting]) -> str:
     if name not in known:
         return name
     label = known[name].label or name.replace("_", " ").replace(".", ": ").capitalize()
-    symbol = plain(known[name].symbol) if known[name].symbol else ""
+    symbol = symbol_in_words(known[name].symbol) if known[name].symbol else ""
     return label if not symbol or symbol == name else f"{label} {symbol}"
 
 
@@ -164,7 +165,7 @@ def _zoomed(experiment: Experiment) -> None:
         if isinstance(experiment.landscape, Surface):  # fast enough for each look to show more; see Experiment.coarser
             new = _by_slot(finer(_over(experiment, new))) or new
     except ValueError as refusal:
-        st.toast(str(refusal), icon=":material/error:")
+        st.toast(plain(refusal), icon=":material/error:")
         return
     st.session_state.setdefault(HISTORY, []).append(old)
     _set(new)
@@ -201,10 +202,10 @@ def _clicked(experiment: Experiment) -> None:
 
 def draw(result: Result) -> list[Part]:
     """The picture, and below it what a click or a box on it leads to."""
-    shown = dataclasses.replace(result, experiment=dataclasses.replace(result.experiment, outcome=experiment.outcome))
+    asked = dataclasses.replace(result.experiment, outcome=experiment.outcome)
     part = components.chart(
         f"{VIEW} figure",
-        drawn(result, lambda: shown.figure().to_json(), VIEW, experiment.outcome),
+        shown(result, asked)["figure"],
         on_range_change=lambda: _zoomed(result.experiment),
         on_point_change=lambda: _clicked(result.experiment),
         on_whole_change=_out,
@@ -222,7 +223,7 @@ def draw(result: Result) -> list[Part]:
     if more is not None:
         sizes = " × ".join(str(axis.points) for axis in more.axes)
         columns[1].button(
-            f"Finer: {sizes}", icon=":material/grid_on:", key=f"{VIEW} finer", on_click=_set, args=(_by_slot(more),),
+            f"Finer: {plain(sizes)}", icon=":material/grid_on:", key=f"{VIEW} finer", on_click=_set, args=(_by_slot(more),),
             width="stretch",
         )  # fmt: skip
     if st.session_state.get(HISTORY):
@@ -236,12 +237,12 @@ def _open(swept_experiment: Experiment, point: dict[str, float]) -> None:
     where = ", ".join(f"{name} = {number(value)}" for name, value in point.items())
     single = cell(swept_experiment, point)
     if single is None:
-        st.caption(f"{where}. No page shows a single run of this kind.")
+        st.caption(f"{plain(where)}. No page shows a single run of this kind.")
         return
     page = "pages/descend.py" if single.view == "descend" else "pages/edge.py"
     st.page_link(
         page.removeprefix("pages/"),
-        label=f"Open the run at {where}",
+        label=f"Open the run at {plain(where)}",
         icon=":material/open_in_new:",
         query_params=single.to_query(),
     )
@@ -261,12 +262,12 @@ else:
 with side:
     x = axis_controls("over_x", base.over_x, base)
     y = axis_controls("over_y", base.over_y, base)
-    shown = own_controls(base, ("outcome",))
+    drawing = own_controls(base, ("outcome",))
 assert x is not None
 try:
-    experiment = dataclasses.replace(base, over_x=x, over_y=y, **shown)
+    experiment = dataclasses.replace(base, over_x=x, over_y=y, **drawing)
 except ValueError as refusal:
-    side.error(str(refusal))
+    side.error(plain(refusal))
     experiment = base
 show(VIEW, experiment)
 with st.sidebar:

@@ -8,8 +8,9 @@ from pathlib import Path
 import streamlit as st
 
 from pages import _components as components
-from pages._sharing import plain
+from pages._text import plain
 from ravine.log import ENVIRONMENT, Log, parsed, read_log
+from ravine.pictures import sent
 
 _EVERY = 1.0  # seconds between two looks at a growing file
 _EXAMPLE = """import ravine
@@ -39,7 +40,7 @@ def draw(log: Log) -> None:
         st.info(plain(sentence), icon=":material/insights:")
     for note in [*log.notes, *([f"{log.damaged} lines could not be read."] if log.damaged else [])]:
         st.caption(plain(note))
-    components.figure("watch figure", log.figure().to_json())
+    components.figure("watch figure", sent(log.figure()))
     cost = log.fields["cost"]
     with st.expander("Where these numbers come from"):
         st.markdown(
@@ -74,7 +75,7 @@ if dropped is not None:
     try:
         draw(parsed(dropped.getvalue()))
     except ValueError as refusal:
-        st.error(plain(str(refusal)), icon=":material/error:")
+        st.error(plain(refusal), icon=":material/error:")
 elif local:
     live(Path(local))
 else:

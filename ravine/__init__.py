@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ravine.own import adopt
     from ravine.result import Result
     from ravine.store import Store
+    from ravine.version import __version__ as __version__
     from ravine.watching import Watch, watch
 else:  # torch takes seconds to import: the command line's help can do without
     _HOMES = {
@@ -25,6 +26,7 @@ else:  # torch takes seconds to import: the command line's help can do without
         "Store": "store",
         "Watch": "watching",
         "watch": "watching",
+        "__version__": "version",
     }
 
     def __getattr__(name):

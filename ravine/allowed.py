@@ -12,7 +12,7 @@ from landscapes import LANDSCAPES, Landscape, Surface
 from landscapes.setting import Declared
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, Stepper, layers, swept
 from optimizers.noise import check_judged
-from ravine import limits, work
+from ravine import limits, memory, work
 from ravine.axis import fitted
 
 if TYPE_CHECKING:  # an Experiment asks whether it is allowed
@@ -60,8 +60,9 @@ def check_sweep(experiment: Experiment) -> None:
     _check_batch_size(landscape, experiment.batch_size)
     runs, steps = math.prod(axis.points for axis in experiment.axes), experiment.steps
     if not isinstance(landscape, Surface):
-        each = work.of_run(landscape, steps, experiment.batch_size, experiment.measure)
+        each = work.of_run(landscape, rule, steps, experiment.batch_size, experiment.measure)
         _check_work(each.times(runs), landscape, experiment.batch_size, "fewer runs, ")
+        _check_memory(experiment)
     elif runs * steps > limits.LIMITS.updates:
         raise ValueError(
             f"This asks for {runs:,} runs of {steps:,} steps; their product may be at most {limits.LIMITS.updates:,} here. "
@@ -69,11 +70,11 @@ def check_sweep(experiment: Experiment) -> None:
         )
 
 
-def most_runs(landscape: Landscape, steps: int, batch_size: int, measure: bool) -> int:
+def most_runs(landscape: Landscape, rule: Stepper, steps: int, batch_size: int, measure: bool) -> int:
     """How many runs of so many steps a sweep may make here."""
     if isinstance(landscape, Surface):
         return limits.LIMITS.updates // steps
-    return limits.LIMITS.work // work.of_run(landscape, steps, batch_size, measure).total
+    return limits.LIMITS.work // work.of_run(landscape, rule, steps, batch_size, measure).total
 
 
 def check_count(experiment: Experiment) -> None:
@@ -81,6 +82,15 @@ def check_count(experiment: Experiment) -> None:
     if len(experiment.runs) > limits.LIMITS.runs:
         raise ValueError(
             f"This asks for {len(experiment.runs)} runs; at most {limits.LIMITS.runs} are laid over each other here."
+        )
+
+
+def check_rivals(experiment: Experiment, most: int) -> None:
+    """Seeds for the trainings beside the first that a plane through solutions needs: those that follow, up to `most`."""
+    if experiment.plane == "solutions" and experiment.seed + experiment.others > most:
+        raise ValueError(
+            f"seed = {experiment.seed} is not allowed with plane = solutions: the other solutions take the next "
+            f"{experiment.others}, so it must be at most {most - experiment.others}."
         )
 
 
@@ -92,6 +102,7 @@ def check_runs(experiment: Experiment) -> None:
         check_judged(experiment.landscape)
     if not isinstance(experiment.landscape, Surface):
         _check_work(work.of_runs(experiment), experiment.landscape, experiment.batch_size)
+        _check_memory(experiment)
 
 
 def _check_work(asked: work.Work, landscape: Landscape, batch_size: int, first: str = "") -> None:
@@ -101,6 +112,15 @@ def _check_work(asked: work.Work, landscape: Landscape, batch_size: int, first: 
             f"This asks for {asked.total / 1e9:,.0f} billion multiplications, and at most {most / 1e9:,.0f} billion are allowed "
             f"here. "
             f"Choose {first}{asked.less(landscape, batch_size)}."
+        )
+
+
+def _check_memory(experiment: Experiment) -> None:
+    asked, most = memory.of(experiment), limits.LIMITS.memory
+    if asked.total > most:
+        raise ValueError(
+            f"This may take {asked.total / 1e9:,.1f} GB of memory, and at most {most / 1e9:,.1f} GB are allowed here. "
+            f"Choose {asked.less(experiment)}."
         )
 
 

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from landscapes import Surface
-from optimizers import Stepper, run
+from optimizers import running
 from ravine.experiment import DTYPES, Experiment
+from ravine.telling import Tell, silent
 from ravine.threads import one_thread
 
 SIDE = 10  # starts per axis
 NAMED = 6  # places that get a color of their own; further ones are one group
+_TOLD = 20  # times on the way at which it can say how far it is
 _NEAR = 0.02  # of the window's diagonal: ends so close together count as one place
 
 
@@ -31,15 +33,14 @@ class Basins:
         return [(one, int((self.group == one).sum()), self.ends[self.group == one].mean(0)) for one in groups]
 
 
-def asked(experiment: Experiment) -> Basins | None:
-    """The basins that an experiment asks for, if it asks for those of a run that it has."""
-    if not 1 <= experiment.basins <= len(experiment.optimizers):
-        return None
-    return basins(experiment, experiment.optimizers[experiment.basins - 1])
+def asked(experiment: Experiment) -> bool:
+    """Does an experiment ask for the basins of a run that it has?"""
+    return 1 <= experiment.basins <= len(experiment.optimizers)
 
 
-def basins(experiment: Experiment, stepper: Stepper) -> Basins:
-    """Every start of a grid over the window runs as far as the experiment does."""
+def basins(experiment: Experiment, tell: Tell = silent) -> Basins:
+    """Where every start of a grid over the window ends under the rule that the experiment asks about, run as far as it does."""
+    stepper = experiment.optimizers[experiment.basins - 1]
     surface = experiment.landscape
     assert isinstance(surface, Surface)
     low, high = torch.tensor(surface.window, dtype=torch.float64).T
@@ -48,7 +49,17 @@ def basins(experiment: Experiment, stepper: Stepper) -> Basins:
     starts = grid.to(dtype=DTYPES[experiment.dtype], device=experiment.device)
     steps = experiment.steps
     with one_thread():
-        path = run(surface, stepper, starts, steps, experiment.seed, record_every=steps)
+        for path in running(
+            surface,
+            stepper,
+            starts,
+            steps,
+            experiment.seed,
+            record_every=-(-steps // _TOLD),
+            report_every=1,
+            report_after=0.2,
+        ):
+            tell(int(path.step[-1]) / steps, f"step {int(path.step[-1])} of {steps}")
     ends, alive = path.final, path.diverged_at < 0
     near = torch.cdist(ends.double(), ends.double()) < _NEAR * float((high - low).norm())
     return Basins(starts, ends, grouped(near & alive & alive[:, None], alive))

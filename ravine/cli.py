@@ -25,6 +25,15 @@ _EXAMPLES = """examples:
   ravine sharpness model.py:make                    the largest curvature of your own loss, and what it allows
 Links hold & and ?, so put them in quotes. `ravine COMMAND --help` says more."""
 _HERE = Path(__file__).resolve().parent
+_EVERYWHERE = ("0.0.0.0", "::", "")
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: Any) -> None:
+        from ravine.version import __version__
+
+        print("ravine", __version__)
+        raise SystemExit(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", nargs=0, action=_Version, help="say which version this is")
     subparsers = parser.add_subparsers(dest="command", required=True)
-    app = subparsers.add_parser("app", help="open the app in the browser")
+    app = subparsers.add_parser(
+        "app",
+        help="open the app in the browser",
+        epilog="Environment: RAVINE_MAX_MEMORY, bytes that one computation may take at most (2147483648); RAVINE_MAX_STEPS, "
+        "RAVINE_MAX_WORK and others, each a bound of what a link may ask for, lower it for a server (see ravine/limits.py).",
+    )
     app.add_argument("--scheduler", metavar="tcp://HOST:PORT", help="compute on the workers of a Dask cluster")
     app.add_argument(
         "--landscape",
@@ -45,10 +60,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE.py:FACTORY",
         help="put a landscape of your own into the menus; the file is run as any program of yours; may be repeated",
     )
+    app.add_argument(
+        "--teacher-key",
+        nargs="?",
+        const="",
+        metavar="KEY",
+        help="let nobody open a live room without this key; without KEY one is made up and told",
+    )
+    app.add_argument(
+        "--embed-in",
+        nargs="+",
+        default=[],
+        metavar="HOST",
+        help="sites that may show the app in a frame, as in moodle.example.org or https://*.example.org",
+    )
+    app.add_argument(
+        "--proxy",
+        metavar="ADDRESS[,ADDRESS]",
+        help="addresses or networks of proxies in front, whose word on where a visitor comes from is taken",
+    )
+    app.add_argument("--metrics", action="store_true", help="show Streamlit's metrics at /_stcore/metrics to everyone")
     app.set_defaults(does=_own)
     opened = subparsers.add_parser("open", help="show a log of ravine.watch in the app, live while it is written")
     opened.add_argument("file", help="the log, FILE.ravine")
-    opened.set_defaults(does=_open, scheduler=None)
+    opened.set_defaults(does=_open, scheduler=None, teacher_key=None, embed_in=[], proxy=None, metrics=False)
     for one in (app, opened):
         one.add_argument("--port", type=_port, default=8501, help="of the app's address, from 1 to 65535 (8501)")
         one.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in")
@@ -167,19 +202,47 @@ def _app(chosen: argparse.Namespace) -> int:
     # Streamlit reads this file only from the folder that one starts in: pass on what it says.
     options = _flat(tomllib.loads((home / ".streamlit" / "config.toml").read_text()))
     options |= {"server.port": chosen.port, "server.address": chosen.host, "server.headless": chosen.headless}
+    if chosen.embed_in:
+        # In another site's frame browsers send no cookies, and Streamlit refuses uploads without its own. It guards little
+        # here: there are no accounts, and nobody guesses the address that an upload goes to.
+        options["server.enableXsrfProtection"] = False
     spelled = [f"--{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items()]
     print(_address(chosen.host, chosen.port), flush=True)
+    _guard(chosen)
     sys.argv = ["streamlit", "run", str(home / "app.py"), *spelled]
     streamlit.main()
     return 0
 
 
+def _guard(chosen: argparse.Namespace) -> None:
+    """Who may do what with the server; the app in it reads that from the environment."""
+    from ravine import headers, teacher
+
+    if chosen.embed_in:
+        os.environ[headers.EMBED_IN] = " ".join(headers.host(one) for one in chosen.embed_in)
+    if chosen.metrics:
+        os.environ[headers.METRICS] = "1"
+    if chosen.teacher_key is not None:
+        os.environ[teacher.ENVIRONMENT] = key = teacher.made(chosen.teacher_key)
+        told = "KEY" if chosen.teacher_key else key  # what the operator knows need not stand in a log
+        link = f"{_url(chosen.host, chosen.port)}{teacher.PATH}#{told}"
+        print(f"Whoever comes by {link} may open live rooms.", flush=True)
+    # uvicorn's own: by itself it takes the word of whoever asks from this machine.
+    if chosen.proxy is not None:
+        os.environ[headers.PROXIES] = headers.proxies(chosen.proxy)
+    else:
+        os.environ.setdefault(headers.PROXIES, "")
+
+
+def _url(host: str, port: int) -> str:
+    name = "localhost" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
+
+
 def _address(host: str, port: int) -> str:
     """Where the app can be seen, in a sentence."""
-    everywhere = host in ("0.0.0.0", "::", "")
-    name = "localhost" if everywhere else f"[{host}]" if ":" in host else host
-    others = ", and from other machines under the name or address of this one" if everywhere else ""
-    return f"Ravine is at http://{name}:{port}{others}. Ctrl-C ends it."
+    others = ", and from other machines under the name or address of this one" if host in _EVERYWHERE else ""
+    return f"Ravine is at {_url(host, port)}{others}. Ctrl-C ends it."
 
 
 def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:

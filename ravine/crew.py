@@ -6,7 +6,6 @@ computation holds comes back, processor time and memory, and what it had finishe
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import queue
 import signal
@@ -19,16 +18,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
-from ravine import own, worker
-from ravine.experiment import Experiment
-from ravine.result import Result
+from ravine import worker
+from ravine.parcel import Parcel, pack, unpack
 from ravine.store import Store
+from ravine.tasks import Answer, Task
 
 _LISTENS = 0.5  # seconds of silence between two calls of `silent_for`
+_PATIENT = 3.0  # times as long as on an idle machine may pass until a silence is one
 _SET_ASIDE = 15  # niceness of a worker whose place another has taken
-_LONG = 6  # niceness of a worker for long computations: what a visitor sees at once comes before them
+_LONG = 9  # niceness of a worker for long computations: what a visitor sees at once comes before them
+_PIPE = 1 << 20  # bytes: at the usual 64 KB the interpreter lock changes hands three hundred times for one large result
+_LATER = 20.0  # seconds after hiring until another is made ready: who hires now has use for the processors
 
 
 class GivenUp(Exception):
@@ -48,6 +51,7 @@ class Crew:
         self._starter = ThreadPoolExecutor(1, "ravine-crew")
         self._lock = threading.Lock()
         self._spare: Worker | None = None
+        self._soon: threading.Timer | None = None
         self._closed = False
 
     def hire(self, turn: float | None = None) -> Worker:
@@ -56,20 +60,30 @@ class Crew:
         """
         with self._lock:
             found, self._spare = self._spare, None
+            self._keep_one_later()
         if found is None or found.ended:
             found = self._starter.submit(self._new).result()
         found.turn = self._turn if turn is None else turn
         if turn is None:
             found.step_back(_LONG)
-        found.when_ready(self._keep_one)
         return found
 
     def close(self) -> None:
         with self._lock:
             self._closed, spare, self._spare = True, self._spare, None
+            if self._soon is not None:
+                self._soon.cancel()
         if spare is not None:
             spare.close()
         self._starter.shutdown()
+
+    def _keep_one_later(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+        if not self._closed:
+            self._soon = threading.Timer(_LATER, self._keep_one)
+            self._soon.daemon = True
+            self._soon.start()
 
     def _keep_one(self) -> None:
         with suppress(RuntimeError):  # at the end of the program nothing is started any more
@@ -92,13 +106,13 @@ class Worker:
         self._lock, self._speaking = threading.Lock(), threading.Lock()
         self._steps: dict[int, Steps] = {}  # those that may still hear something
         self._ready, self._gone = False, False
-        self._once_ready: list[Callable[[], object]] = []
         temperature = worker.WARM if warm else worker.COLD
         paths = os.pathsep.join(os.path.abspath(one) for one in sys.path)
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from ravine.worker import serve; serve()", str(store.folder), temperature],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pipesize=_PIPE,
             env=os.environ | {"PYTHONPATH": paths},
         )
         self._reader = threading.Thread(target=self._read, name="ravine-worker", daemon=True)
@@ -113,27 +127,28 @@ class Worker:
     def ended(self) -> bool:
         return self._process.poll() is not None
 
-    def steps(self, experiment: Experiment) -> Steps:
-        """The results of an experiment as they come, as `computing` gives them."""
-        steps = Steps(self, next(self._numbers), experiment)
+    def steps(self, task: Task) -> Steps:
+        """The answers as they come, as `answers` gives them."""
+        steps = Steps(self, next(self._numbers), task)
         with self._lock:
             self._steps[steps.number] = steps
             if self._gone:
                 steps.heard.put((_LOST,))
         return steps
 
-    def when_ready(self, then: Callable[[], object]) -> None:
-        """Calls it once the worker has started; at once if it has."""
-        with self._lock:
-            if not self._ready:
-                self._once_ready.append(then)
-                return
-        then()
-
     def step_back(self, niceness: int = _SET_ASIDE) -> None:
         """Leave the processors to others."""
         with suppress(OSError, AttributeError):
             os.setpriority(os.PRIO_PROCESS, self._process.pid, niceness)
+
+    def waits(self) -> dict[str, float]:
+        """By the names of its threads, the seconds that each has waited for a processor; nothing where the system does not tell."""
+        found = {}
+        with suppress(OSError):
+            for thread in Path(f"/proc/{self._process.pid}/task").iterdir():
+                with suppress(OSError, ValueError, IndexError):
+                    found[thread.name] = int((thread / "schedstat").read_bytes().split()[1]) / 1e9
+        return found
 
     def close(self) -> None:
         """End the process, whatever it does: its memory and its processor time are free when this returns."""
@@ -176,10 +191,7 @@ class Worker:
             while True:
                 what, *message = worker.read(self._process.stdout)
                 if what == worker.READY:
-                    with self._lock:
-                        self._ready, waiting = True, self._once_ready
-                    for then in waiting:
-                        then()
+                    self._ready = True
                     continue
                 number, *more = message
                 with self._lock:
@@ -196,31 +208,41 @@ class Worker:
 _LOST, _GIVEN_UP = "lost", "given up"  # heard from this side
 
 
-class Steps:
-    """The results of one computation, pulled as from a generator; what is not pulled rests at the end of its turn."""
+def _own(silent: float, before: dict[str, float], after: dict[str, float]) -> float:
+    """Of so many seconds of silence those that are its own fault, and not that the processors were others': a third at least,
+    lest what hangs goes unseen on a machine that is never idle.
+    """
+    kept_waiting = max((seconds - before.get(name, seconds) for name, seconds in after.items()), default=0.0)
+    return max(silent / _PATIENT, silent - kept_waiting)
 
-    def __init__(self, place: Worker, number: int, experiment: Experiment):
-        self._place, self.number, self._experiment = place, number, experiment
+
+class Steps:
+    """The answers of one computation, pulled as from a generator; what is not pulled rests at the end of its turn."""
+
+    def __init__(self, place: Worker, number: int, task: Task):
+        self._place, self.number, self._task = place, number, task
         self.heard: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self.resting = True  # is nothing computed until the next pull?
+        self.seconds = 0.0  # that its worker was at it, up to when it was last heard
         self.silent_for: Callable[[float], object] = lambda seconds: None  # called now and then while nothing is heard
         self._later: tuple[Any, ...] | None = None  # heard, and to be heeded next
+        self._silent = 0.0  # seconds since the last sign of life
         self._begun = self._over = False
+        self._last: Answer | None = None  # the latest that was received, which the next is told by
 
     def __iter__(self) -> Steps:
         return self
 
-    def __next__(self) -> Result:
+    def __next__(self) -> Answer:
         if self._over:
             raise StopIteration
         if not self._begun:
             self._begun = True
-            found = self._place.store.get(self._experiment)
+            found: Answer | None = self._place.store.get(self._task)
             if found is not None:
                 self._finish()
-                return dataclasses.replace(found, experiment=self._experiment)  # a key leaves out the looks
-            seen = own.evidence([self._experiment.landscape.name])
-            self._place.tell(worker.BEGIN, self.number, self._experiment.to_url(), self._experiment.key, seen)
+                return found
+            self._place.tell(worker.BEGIN, self.number, pack(self._task))
         if self.resting:
             self.resting = False
             self._place.tell(worker.GO, self.number, self._place.turn)
@@ -239,24 +261,27 @@ class Steps:
             self._finish()
         else:
             with suppress(GivenUp):
-                self._let_go(0.0)
+                self._let_go(self._silent)
 
-    def _heard(self) -> Result:
-        last = time.monotonic()
+    def _heard(self) -> Answer:
+        last, waits = time.monotonic(), None
         while True:
             try:
                 what, *more = self._message()
             except queue.Empty:
                 if not self._place.ready:  # that it starts slowly is no fault of what it is to compute
-                    last = time.monotonic()
-                self.silent_for(time.monotonic() - last)
+                    last, waits = time.monotonic(), None
+                waits = self._place.waits() if waits is None else waits
+                self._silent = _own(time.monotonic() - last, waits, self._place.waits())
+                self.silent_for(self._silent)
                 continue
-            silent, last = time.monotonic() - last, time.monotonic()
+            silent, last, waits = time.monotonic() - last, time.monotonic(), None
+            self._silent, self.seconds = 0.0, self.seconds + silent
             if what == worker.SIGN and silent > _LISTENS:
                 self.silent_for(0.0)
             if what == worker.RESULT:
-                self.resting, *sent = more
-                return self._received(sent)
+                self.resting, packed = more
+                return self._received(packed)
             if what == worker.END:
                 self._finish()
                 raise StopIteration
@@ -276,7 +301,10 @@ class Steps:
             self._later = self.heard.get()
             if self._later[0] not in (worker.RESULT, worker.SIGN):
                 break
-            message, self._later = self._later if self._later[0] == worker.RESULT else message, None
+            if self._later[0] == worker.RESULT:
+                self._unpacked(message[2])
+                message = self._later
+            self._later = None
         return message
 
     def _let_go(self, silent: float) -> None:
@@ -292,13 +320,19 @@ class Steps:
             self._place.close()
         raise GivenUp
 
-    def _received(self, sent: list[Any]) -> Result:
-        result = worker.received(self._experiment, tuple(sent))
-        if result.complete and not result.recalled:
-            self._place.store.put(result, keep=False)  # the worker has written it to disk, if it is to last
-        return result
+    def _received(self, packed: Parcel) -> Answer:
+        answer = self._unpacked(packed)
+        if answer.complete and not answer.recalled:
+            self._place.store.remember(self._task.key, answer)  # the worker has written it to disk, if it is to last
+        return answer
+
+    def _unpacked(self, packed: Parcel) -> Answer:
+        answer: Answer = unpack(packed, self._task, self._last)
+        self._last = answer
+        return answer
 
     def _finish(self) -> None:
+        self._last = None
         self._over = self.resting = True
         self._place.forget(self.number)
 

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import Landscape, top_eigenpairs
+from landscapes import Landscape
+from landscapes.curvature import eigenpairs
 from ravine.result import Result
+from ravine.telling import Tell, counted, silent
 from ravine.threads import one_thread
 
 POINTS = 61
 WINDOW = 12  # kept iterates to each side of the step
 _TOLERANCE = 1e-3  # residual of the eigenvector
+_PRODUCTS = 20  # with the Hessian, that it usually takes
 _WORK = 1_000_000_000  # samples times parameters that are looked along while somebody waits
 
 
@@ -40,13 +43,14 @@ class Cut:
         return self.height + self.slope * self.along + self.value / 2 * self.along**2
 
 
-def cut(result: Result, run: int, step: int) -> Cut:
+def cut(result: Result, run: int, step: int, tell: Tell = silent) -> Cut:
     """The cut at the kept step nearest to `step` of run number `run`, from 0. Raises ValueError where it would take too long."""
     landscape, place = looked_at(result, run, step)
     path = result.paths[run]
     center = path.params[place]
     with one_thread():
-        pairs = top_eigenpairs(landscape, center, tol=_TOLERANCE)
+        operator = counted(landscape.hessian_operator(center), tell, _PRODUCTS, "the top eigenvector")
+        pairs = eigenpairs(operator, center, tol=_TOLERANCE)
         vector = pairs.vectors[0]
         offset = path.params - center
         position = offset @ vector
@@ -56,7 +60,11 @@ def cut(result: Result, run: int, step: int) -> Cut:
         margin = max(0.4 * (high - low), 1e-3 * float(center.norm())) or 1.0
         along = torch.linspace(low - margin, high + margin, POINTS, dtype=center.dtype, device=center.device)
         points = center + along[:, None] * vector
-        loss = torch.cat([landscape.loss(part) for part in points.split(landscape.chunk(center))])
+        parts = []
+        for part in points.split(landscape.chunk(center)):
+            tell(0.99, "the loss along it")
+            parts.append(landscape.loss(part))
+        loss = torch.cat(parts)
         height, grad = landscape.value_and_grad(center)
     across = (offset - position[:, None] * vector).norm(dim=-1)
     return Cut(

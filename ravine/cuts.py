@@ -20,7 +20,7 @@ from landscapes.pieces import Piece, Shelf
 from landscapes.planes import PLANES, Cut, Place
 from landscapes.quantities import COARSE
 from optimizers import Trajectory
-from ravine.experiment import Experiment
+from ravine.experiment import Experiment, training
 
 _SEEDS = 4  # small multiples
 _FACTOR = 8.0  # of the rescaled twin; a power of two rounds nothing
@@ -112,7 +112,13 @@ def rivals(experiment: Experiment) -> list[Experiment]:
     """The trainings, from the seeds after the experiment's own, that a plane through solutions needs beside the first."""
     if experiment.plane != "solutions":
         return []
-    return [dataclasses.replace(experiment, seed=experiment.seed + one) for one in range(1, experiment.others + 1)]
+    first = training(experiment)
+    return [dataclasses.replace(first, seed=first.seed + one) for one in range(1, experiment.others + 1)]
+
+
+def trainings(experiment: Experiment) -> list[Experiment]:
+    """The trainings that an experiment begins with, whose results are kept and shared: those of a slice."""
+    return [training(experiment), *rivals(experiment)] if experiment.view == "slice" else []
 
 
 def panels(experiment: Experiment, center: Tensor, path: Trajectory, solutions: Sequence[Tensor]) -> list[Panel]:

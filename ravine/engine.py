@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,22 +16,24 @@ import torch
 from landscapes import Landscape, Surface
 from landscapes.alignment import Line
 from landscapes.pieces import Shelf
-from optimizers import Trajectory, composed, layers, running, studying, sweeping, swept
+from optimizers import Stepper, Trajectory, composed, layers, planned, run, running, studying, sweeping, swept
 from optimizers.flow import FlowError, GradientFlow
 from optimizers.probes import Probe
+from optimizers.program import Program, Unfit, side_by_side
 from ravine import cuts
 from ravine.connection import CURVED, bending, between
-from ravine.experiment import DTYPES, Experiment, training
+from ravine.experiment import DTYPES, Experiment
+from ravine.measures import probes_of
+from ravine.memory import stride
 from ravine.overlay import Run
 from ravine.result import Result
-from ravine.stability import probes_of
 from ravine.store import Store
+from ravine.telling import Tell, telling
 from ravine.threads import one_thread
 
 _REPORT_SECONDS = 0.3  # between two partial results
 _REPORT_STEPS = 1  # and so many steps at least: time alone decides, since ten steps of a costly rule take minutes
-_KEPT_NUMBERS = 5_000_000  # in the parameter vectors kept along the runs of a network, for projections
-_LEAST_KEPT = 20  # parameter vectors of a run, however long
+_FIRST_STRETCH = 250  # steps that a program takes before it is looked at how long they took
 _WORK = 1000  # pieces that a slice and its training count as
 
 
@@ -55,7 +60,7 @@ def computing(
     """
     found = store.get(experiment) if store is not None else None
     if found is not None:
-        yield dataclasses.replace(found, experiment=experiment)  # a key leaves out what only changes the looks
+        yield found
         return
     lasting = experiment.view in ("slice", "sweep") or not isinstance(experiment.landscape, Surface)
     for result in _steps(experiment, store, executor, known):
@@ -80,16 +85,102 @@ def _steps(
 
 
 def _paths(experiment: Experiment) -> Iterator[Result]:
-    """Rules on a surface, all at once: most take no longer than a blink."""
+    """Rules on a surface: as programs where they have one, all others at once on tensors. Most take no longer than a blink."""
+    landscape = experiment.landscape
+    assert isinstance(landscape, Surface)
     start = torch.tensor(experiment.start, dtype=DTYPES[experiment.dtype], device=experiment.device)
-    total = experiment.steps
+    rules = yield from _rehearsed(experiment, start)
     with one_thread():
-        for path in running(
-            experiment.landscape, experiment.optimizers, start, total, experiment.seed,
+        rules = planned(landscape, rules, start, experiment.steps, experiment.seed)
+        barred: set[int] = set()
+        for _ in range(len(rules) + 1):
+            programs: dict[int, Program] = {}
+            for index, rule in enumerate(rules):
+                if index not in barred and experiment.dtype == "float64" and experiment.device == "cpu":
+                    with suppress(Unfit):
+                        programs[index] = Program(landscape, rule, start)
+            try:
+                for path in _followed(experiment, rules, programs, start):
+                    done = int(path.step[-1])
+                    yield Result(
+                        experiment, path, done=done, total=experiment.steps, phase=f"step {done} of {experiment.steps}"
+                    )
+                return
+            except _Late as late:  # its later steps have no program, and so none of its steps
+                barred.add(late.index)
+
+
+class _Late(Exception):
+    """A rule turns out to have no program."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+def _followed(
+    experiment: Experiment, rules: Sequence[Stepper], programs: dict[int, Program], start: torch.Tensor
+) -> Iterator[Trajectory]:
+    """All rules' paths side by side, as they grow. Raises _Late."""
+    others = [index for index in range(len(rules)) if index not in programs]
+
+    def joined(steps: int, rest: Trajectory | None) -> Trajectory:
+        for index, one in programs.items():
+            try:
+                one.advance(steps)
+            except Unfit:
+                raise _Late(index) from None
+        paths = {index: one.trajectory(steps) for index, one in programs.items()}
+        if rest is not None:
+            paths |= {index: rest.of(place) for place, index in enumerate(others)}
+        return side_by_side([paths[index] for index in range(len(rules))])
+
+    if others:
+        for rest in running(
+            experiment.landscape, [rules[index] for index in others], start, experiment.steps, experiment.seed,
             report_every=_REPORT_STEPS, report_after=_REPORT_SECONDS,
         ):  # fmt: skip
-            done = int(path.step[-1])
-            yield Result(experiment, path, done=done, total=total, phase=f"step {done} of {total}")
+            yield joined(int(rest.step[-1]), rest)
+        return
+    done, stretch = 0, min(_FIRST_STRETCH, experiment.steps)
+    while done < experiment.steps:
+        began, done = time.monotonic(), min(done + stretch, experiment.steps)
+        path = joined(done, None)
+        if (took := time.monotonic() - began) < _REPORT_SECONDS / 2:
+            stretch *= 2
+        if took >= _REPORT_SECONDS or done == experiment.steps:
+            yield path
+
+
+def _rehearsed(experiment: Experiment, start: torch.Tensor) -> Generator[Result, None, Sequence[Stepper]]:
+    """The rules of an experiment on a surface, planned: where they rehearse, that takes as long as the runs themselves."""
+    landscape, rules, steps, seed = experiment.landscape, experiment.optimizers, experiment.steps, experiment.seed
+    parts = [layers(one) for one in rules]
+    if not any(schedule is not None and schedule.rehearses for _, schedule, _ in parts):
+        return rules
+
+    def plan(tell: Tell) -> list[Stepper]:
+        with one_thread():
+            return planned(
+                landscape, rules, start, steps, seed, tell=lambda step: tell(0.0, f"rehearsal, step {step} of {steps}")
+            )
+
+    rehearsals = telling(plan)
+    begun = Trajectory.nothing()
+    try:
+        while True:
+            _, phase = next(rehearsals)
+            if not len(begun.step):
+                plain = [
+                    composed(rule, None, [partial(type(one), **one.values()) for one in around])
+                    for rule, _, around in parts
+                ]
+                begun = run(landscape, plain, start, 1, seed).begun
+            yield Result(experiment, begun, done=0, total=steps, phase=phase)
+    except StopIteration as end:
+        rules = end.value
+    finally:
+        rehearsals.close()
+    return rules
 
 
 def _training(experiment: Experiment, store: Store | None, executor: Executor | None) -> Iterator[Result]:
@@ -170,7 +261,7 @@ def _batch(experiment: Experiment, runs: list[Run], *, several: bool, shelf: She
         batch_size=runs[0].batch_size or None,
         sampling=experiment.sampling,
         probe_every=experiment.every,
-        params_every=_stride(experiment),
+        params_every=stride(experiment),
         report_every=_REPORT_STEPS,
         report_after=_REPORT_SECONDS,
         beside=not several,  # several batches are on several cores as it is
@@ -183,12 +274,6 @@ def _flow_of(run: Run) -> Run:
     rule, schedule, _ = layers(run.optimizer)
     flow = composed(GradientFlow(lr=rule.lr), schedule)
     return dataclasses.replace(run, optimizer=flow, batch_size=0)
-
-
-def _stride(experiment: Experiment) -> int:
-    """Steps from one kept parameter vector to the next: odd, so that a bounce from side to side at every step shows."""
-    numbers = experiment.steps * sum(one.landscape.dim for one in experiment.runs)
-    return min(math.ceil(numbers / _KEPT_NUMBERS), max(1, experiment.steps // _LEAST_KEPT)) | 1
 
 
 def _study(experiment: Experiment, store: Store | None) -> Iterator[Result]:
@@ -231,20 +316,22 @@ def _curved(
         known.add_curve(experiment, line)
 
 
+def begun_by(experiment: Experiment, training: Result, before: Sequence[Result] = ()) -> Result:
+    """A slice so far, while it or another computation trains what it begins with; `before` are its finished trainings."""
+    # Training and planes weigh about the same at the default sizes.
+    share = (len(before) + training.done / training.total) / len(cuts.trainings(experiment))
+    path = before[0].trajectory if before else training.trajectory
+    return Result(experiment, path, done=int(500 * share), total=_WORK, phase=f"training, {training.phase}")
+
+
 def _slice(
     experiment: Experiment, store: Store | None, executor: Executor | None, known: cuts.Known | None
 ) -> Iterator[Result]:
-    asked = [training(one) for one in (experiment, *cuts.rivals(experiment))]
     trained: list[Result] = []
-    for index, one in enumerate(asked):
+    for one in cuts.trainings(experiment):
         for pulled, result in enumerate(computing(one, store=store)):
-            if not pulled and result.complete:
-                continue  # it was there already: nobody needs to see it again
-            # Training and planes weigh about the same at the default sizes.
-            share = (index + result.done / result.total) / len(asked)
-            path = trained[0].trajectory if trained else result.trajectory
-            phase = f"training, {result.phase}"
-            yield Result(experiment, path, done=int(500 * share), total=_WORK, phase=phase)
+            if pulled or not result.complete:  # what was there already nobody needs to see again
+                yield begun_by(experiment, result, trained)
         trained.append(result)
     path = trained[0].trajectory
     with one_thread():

@@ -23,7 +23,7 @@ from landscapes.planes import PLANES
 from landscapes.quantities import quantity as find_quantity
 from landscapes.setting import Declared, excerpt
 from optimizers import OPTIMIZERS, PROBES, SAMPLINGS, Stepper
-from ravine import allowed, frame, overlay
+from ravine import allowed, frame, overlay, work
 from ravine.around import AROUND
 from ravine.axis import Axis, AxisSetting
 from ravine.limits import LIMITS
@@ -32,6 +32,7 @@ from ravine.reader import Reader
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("cpu", "cuda")
+_LAST_SEED = 2**31 - 1
 MODES = ("contour", "surface")
 AXES = ("steps", "evaluations")
 ASPECTS = {"line": "Top eigenvector", "spectrum": "Spectrum"}  # of the Hessian at a step
@@ -65,7 +66,7 @@ class Experiment(Declared):
         "descend", choices=("descend", "edge", "slice", "sweep", "stepsize"), label="Picture", help="Which picture."
     )
     steps: int = setting(250, 1, 10_000, label="Steps", help="How many steps each run takes.")
-    seed: int = setting(0, 0, 2**31 - 1, label="Seed of the run", help="Seed of everything random in the run.")
+    seed: int = setting(0, 0, _LAST_SEED, label="Seed of the run", help="Seed of everything random in the run.")
     dtype: str = setting("float64", choices=tuple(DTYPES), label="Precision", help="Floating-point precision.")
     device: str = setting("cpu", choices=DEVICES, label="Device", help="Where to compute.")
     every: int = setting(
@@ -241,6 +242,7 @@ class Experiment(Declared):
             raise ValueError("start is a point of a surface; a network starts from its own seeded weights.")
         if self.view == "slice":
             find_quantity(self.quantity, self.landscape)  # refuses what this landscape does not have
+            allowed.check_rivals(self, _LAST_SEED)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device = cuda is not available on this machine: it must be cpu.")
 
@@ -267,12 +269,17 @@ class Experiment(Declared):
         """The step of the run that is looked at."""
         return self.steps if self.at < 0 else min(self.at, self.steps)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The canonical text of everything that the numbers depend on: equal keys, equal numbers."""
         shown = VIEWS[self.view].shown
         text = urlencode([(name, text) for name, text in self.to_query().items() if name not in shown])
         return f"{self.view}?{text}" + (f"#{self.landscape.identity}" if self.landscape.identity else "")
+
+    @property
+    def seconds(self) -> float:
+        """What it is predicted to take (see ravine.work)."""
+        return work.seconds(self)
 
     def to_query(self) -> dict[str, str]:
         """Every value as text, by the keys of the link."""

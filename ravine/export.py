@@ -19,7 +19,7 @@ import numpy as np
 
 from landscapes.setting import Declared
 from optimizers import Stepper, layers
-from ravine import movie, tables
+from ravine import fitting, movie, tables
 from ravine.browser import required
 from ravine.experiment import Experiment
 from ravine.figures.ranges import SHOWN_BY
@@ -212,6 +212,7 @@ def reopened(data: bytes) -> Result:
 def _checked(experiment: Experiment, arrays: Arrays, made: Provenance, refusal: str) -> Result:
     """A result of arrays that fit each other and can be drawn."""
     try:
+        fitting.check(experiment, arrays)
         result = Result.from_arrays(experiment, arrays, made)
         result.figure()
         result.sentences()
@@ -247,3 +248,8 @@ WRITERS: Mapping[str, Callable[[Result], bytes]] = {
     "png": _png,
     "gif": movie.gif,
 }
+
+
+def written(ending: str, result: Result) -> bytes:
+    """What a file of this kind holds."""
+    return WRITERS[ending](result)

@@ -49,10 +49,11 @@ def digest(arrays: Mapping[str, NDArray[Any]]) -> str:
         array = np.ascontiguousarray(arrays[name])
         if array.dtype.kind == "U":  # as its bytes, which is how it used to be written
             array = np.frombuffer("".join(array.ravel().tolist()).encode(), np.uint8)
-        if array.dtype.kind == "f":
+        if array.dtype.kind == "f" and array.size and np.isnan(array.min()):
             array = np.where(np.isnan(array), np.array(math.nan, array.dtype), array)
-        array = array.astype(array.dtype.newbyteorder("<"))
-        found.update(f"{name} {array.dtype.str} {array.shape} ".encode() + array.tobytes())
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        found.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        found.update(array.reshape(-1).view(np.uint8).data)  # as it lies: results are large, and this holds up nobody
     return found.hexdigest()
 
 

@@ -1,11 +1,12 @@
 """Long computations off the script's thread: progress, cancel, one computation for all who ask for the same thing.
 
-Knows nothing of Streamlit: a page submits an experiment, polls the job it got, and draws what is there.
+Knows nothing of Streamlit: a page submits a task, polls the job it got, and draws what is there.
 """
 
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import os
 import threading
 import time
@@ -13,18 +14,24 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from math import inf
+from typing import Any, Protocol
 
 import torch
 
+from ravine import memory as taking
 from ravine.crew import Crew, Failed, GivenUp, Lost
-from ravine.cuts import Known
-from ravine.engine import computing
+from ravine.cuts import Known, trainings
+from ravine.engine import begun_by
 from ravine.experiment import Experiment
-from ravine.result import Result
+from ravine.forecast import Forecast, Had, Player, forecasts
 from ravine.store import Store
-from ravine.worker import said
+from ravine.tasks import Answer, Task, answers, said
 
+_RECENT = 0.2  # weight of the last one in what turns, or computations, take
+_LIKE = 30.0  # seconds ahead in which as many computations come as came in the last
+_FRESH = 0.5  # seconds for which a forecast is told again
 QUEUED, RUNNING, DONE, CANCELLED, FAILED = "queued", "running", "done", "cancelled", "failed"
 
 
@@ -36,13 +43,14 @@ class Steps(Protocol):
     """A computation that goes on when it is pulled."""
 
     resting: bool  # is nothing computed until the next pull?
+    seconds: float  # that it was computed, up to its last sign of life
     silent_for: Callable[
         [float], object
     ]  # called now and then while a pull waits, with the seconds since a sign of life
 
-    def __iter__(self) -> Iterator[Result]: ...
+    def __iter__(self) -> Iterator[Answer]: ...
 
-    def __next__(self) -> Result: ...
+    def __next__(self) -> Answer: ...
 
     def give_up(self) -> None:
         """Says, from another thread, that nobody wants it any more: a pull that waits raises GivenUp if it can."""
@@ -56,9 +64,13 @@ class Place(Protocol):
     stays: bool  # must a computation go on where it began?
 
     @property
+    def ready(self) -> bool:
+        """Has it started?"""
+
+    @property
     def ended(self) -> bool: ...
 
-    def steps(self, experiment: Experiment) -> Steps: ...
+    def steps(self, task: Task) -> Steps: ...
 
     def step_back(self) -> None:
         """Leave the processors to others."""
@@ -69,13 +81,13 @@ class Place(Protocol):
 class Here:
     """This process, in the thread that pulls: what hangs cannot be ended, and ends a cancelled one at its next result."""
 
-    stays, ended = False, False
+    stays, ready, ended = False, True, False
 
     def __init__(self, store: Store, executor: Executor | None = None, known: Known | None = None):
         self._options = {"store": store, "executor": executor, "known": known}
 
-    def steps(self, experiment: Experiment) -> Steps:
-        return _Generated(computing(experiment, **self._options))  # type: ignore[arg-type]
+    def steps(self, task: Task) -> Steps:
+        return _Generated(answers(task, **self._options))  # type: ignore[arg-type]
 
     def step_back(self) -> None:
         pass
@@ -89,15 +101,19 @@ class _Generated:
 
     resting = True
 
-    def __init__(self, results: Iterator[Result]):
-        self._results = results
+    def __init__(self, results: Iterator[Answer]):
+        self._results, self.seconds = results, 0.0
         self.silent_for: Callable[[float], object] = lambda seconds: None
 
-    def __iter__(self) -> Iterator[Result]:
+    def __iter__(self) -> Iterator[Answer]:
         return self
 
-    def __next__(self) -> Result:
-        return next(self._results)
+    def __next__(self) -> Answer:
+        began = time.monotonic()
+        try:
+            return next(self._results)
+        finally:
+            self.seconds += time.monotonic() - began
 
     def give_up(self) -> None:
         pass
@@ -112,6 +128,8 @@ class _Slot:
 
     place: Place | None = None
     job: Job | None = None
+    began: float = 0.0  # when its turn did
+    charged: dict[str, float] = field(default_factory=dict)  # visitor -> seconds that the turn was to take
     idle: bool = False  # does it wait for a job?
     aside: bool = False  # another has taken its part, and it only finishes what it has
 
@@ -120,14 +138,17 @@ class _Slot:
 class Job:
     """One computation and who waits for it. Read it freely; only the manager changes it."""
 
-    experiment: Experiment
+    task: Task
     state: str = QUEUED
-    result: Result | None = None  # partial until done
+    result: Any = None  # the answer, partial until done
+    given: int = 0  # answers so far
     error: str = ""
     seconds: float = 0.0  # of computing so far
     owners: dict[str, float] = field(default_factory=dict)  # visitor -> when last seen
     steps: Steps | None = field(default=None, repr=False)  # where it goes on
     home: _Slot | None = field(default=None, repr=False)  # who alone can go on with them
+    took: float | None = None  # seconds of its last turn, as long as those are while others wait
+    step: float = 0.0  # seconds of the longest step in it
     losses: int = 0  # of workers that ended while they computed it
     silent: float = 0.0  # seconds since it last gave a sign of life, as far as can be told
     begun: tuple[float, float] | None = (
@@ -138,6 +159,16 @@ class Job:
     def active(self) -> bool:
         return self.state in (QUEUED, RUNNING)
 
+    @cached_property
+    def trainings(self) -> dict[str, Experiment]:
+        """What it begins with, and others may begin with too or be, by the keys."""
+        return {one.key: one for one in trainings(self.task)} if isinstance(self.task, Experiment) else {}
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes that it holds from its first step to its last, by prediction."""
+        return taking.of(self.task).lasting if isinstance(self.task, Experiment) else 0
+
     @property
     def share(self) -> float:
         """How much of the work is done, from 0 to 1."""
@@ -145,22 +176,23 @@ class Job:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of computing, at the pace so far; None until there is a pace."""
+        """Of computing without a pause, at the pace so far; None until there is a pace."""
         seconds, share = self.begun or (0.0, 0.0)
         gained = self.share - share
         return (self.seconds - seconds) * (1 - self.share) / gained if gained > 0.02 else None
 
 
 class Jobs:
-    """A queue served by a few slots, fair between visitors: each job has a turn of a second or so, and the next turn is that
-    of the visitor who has waited longest.
+    """A queue served by a few slots, fair between visitors: each job has a turn of a second or so, or of one step that takes
+    longer, and the next turn is that of the visitor who has been computed for the least.
 
     A visitor has at most `per_visitor` jobs: one more gives up the oldest. A job nobody has polled for `yield_after`
     seconds comes after all others, and one not polled for `forget_after` is cancelled. With a `crew`, each slot has a worker
     process: a job that does not end when it is cancelled is killed with it, and one that gives no sign of life for
-    `silence` seconds while others wait is set aside: another slot takes its part. So many are set aside as there are
-    slots; then the one that has been silent longest is stopped. Without a crew, slots compute here, and pieces of sweeps and
-    slices go to `executor`, by default a pool of threads.
+    `overdue` seconds while others wait is set aside: another slot takes its part. So many are set aside as there are
+    slots; then the one that has been silent longest is stopped, if that was for `silence` seconds. Those that have begun take
+    no more than `memory` bytes together, by prediction, unless it is one alone: the next waits until one of them is over.
+    Without a crew, slots compute here, and pieces of sweeps and slices go to `executor`, by default a pool of threads.
     """
 
     def __init__(
@@ -172,18 +204,27 @@ class Jobs:
         forget_after: float = 60.0,
         yield_after: float = 5.0,
         turn: float = 1.0,
+        overdue: float = 3.0,
         silence: float = 10.0,
+        memory: float = inf,
         executor: Executor | None = None,
         crew: Crew | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.store = store
         self._limit, self._per_visitor, self._turn, self._clock = queue, per_visitor, turn, clock
-        self._forget_after, self._yield_after, self._silence = forget_after, yield_after, silence
-        self._jobs: dict[str, Job] = {}  # by the experiment's key, in the order in which they came
+        self._forget_after, self._yield_after = forget_after, yield_after
+        self._overdue, self._silence, self._memory = min(overdue, silence), silence, memory
+        self._jobs: dict[str, Job] = {}  # by the task's key, in the order in which they came
         self._waiting: list[Job] = []
+        # Seconds of a first turn, of a later one, and of a whole computation, those of late before those of long ago:
+        self._took: dict[str, float] = {}
+        self._told: tuple[float, dict[Job, Forecast]] = -1.0, {}
+        self._came: list[float] = []  # when new ones did, of late
+        self._here: dict[str, float] = {}  # visitor -> when their page last asked whether there is more
         self._turns = 0  # given so far
-        self._served: dict[str, int] = {}  # visitor -> the last turn given to a job of theirs
+        # Visitor -> what they have been given of turns, beside what those had who had the least when they began.
+        self._had: dict[str, Had] = {}
         self._by: dict[str, _Slot] = {}  # visitor -> the slot that gave it
         self._changed = threading.Condition()
         self._crew, self._known = crew, Known()
@@ -192,7 +233,7 @@ class Jobs:
             self._executor = ThreadPoolExecutor(
                 os.cpu_count() or 1, "ravine-pieces", initializer=torch.set_num_threads, initargs=(1,)
             )
-        self._closed = False
+        self._closed = self._started = False
         self._slots: list[_Slot] = []
         self._workers: list[threading.Thread] = []
         with self._changed:
@@ -215,13 +256,17 @@ class Jobs:
         if self._crew is not None:
             self._crew.close()
 
-    def submit(self, experiment: Experiment, owner: str) -> Job:
-        """The job for an experiment: the one that is there, or a new one. Raises Busy if too many wait already."""
+    def submit(self, task: Task, owner: str) -> Job:
+        """The job for a task: the one that is there, or a new one. Raises Busy if too many wait already."""
         now = self._clock()
+        found = self.store.get(task)
         with self._changed:
             self._reap(now)
-            job = self._jobs.get(experiment.key)
+            job = self._jobs.get(task.key)
             new = job is None or job.state in (CANCELLED, FAILED)
+            if new and found is not None:  # what is there waits for nobody
+                job, new = Job(task, DONE, found), False
+                self._jobs[task.key] = job
             mine = [
                 other for other in self._jobs.values() if other is not job and other.active and owner in other.owners
             ]
@@ -231,6 +276,10 @@ class Jobs:
                 freed = sum(other in self._waiting and set(other.owners) == {owner} for other in given_up)
                 return len(self._waiting) - freed >= self._limit
 
+            if not mine and not (
+                job is not None and job.active and owner in job.owners
+            ):  # who begins anew owes nothing
+                self._had[owner] = Had(self._least())
             if new and full():
                 self._make_room(now)
             if new and full():
@@ -239,40 +288,136 @@ class Jobs:
                 if other in given_up or (other is not job and not other.active):
                     self._leave(other, owner)
             if job is None or new:
-                job = self._jobs[experiment.key] = Job(experiment)
+                job = self._jobs[task.key] = Job(task)
+                for other in self._jobs.values():
+                    self._show(other, job)
                 self._waiting.append(job)
+                self._came = [when for when in self._came if now - when < _LIKE] + [now]
                 self._changed.notify_all()
             job.owners[owner] = now
             return job
 
-    def poll(self, experiment: Experiment, owner: str) -> Job | None:
-        """The visitor's job for an experiment, if there is one; being asked for keeps it alive."""
+    def poll(self, task: Task, owner: str) -> Job | None:
+        """The visitor's job for a task, if there is one; being asked for keeps it alive."""
         now = self._clock()
         with self._changed:
-            job = self._jobs.get(experiment.key)
+            job = self._jobs.get(task.key)
             if job is not None and job.active:
                 job.owners[owner] = now
+                self._had.setdefault(owner, Had(self._least()))
             self._reap(now)
-            return self._jobs.get(experiment.key)
+            return self._jobs.get(task.key)
 
-    def cancel(self, experiment: Experiment, owner: str) -> None:
+    @property
+    def line(self) -> dict[str, int]:
+        """How many computations wait, may wait at most, and are being computed."""
+        return {
+            "waiting": len(self._waiting),
+            "most": self._limit,
+            "running": sum(one.job is not None for one in self._slots),
+        }
+
+    @property
+    def started(self) -> bool:
+        """Has it got ready to compute since it began?"""
+        self._started = self._started or any(one.place is not None and one.place.ready for one in list(self._slots))
+        return self._started
+
+    def seen(self, owner: str) -> dict[str, tuple[str, int]]:
+        """The state of each of a visitor's jobs and how many results it has given: equal, and nothing is new.
+
+        Asked for so often that it waits for nobody. Who asks is there, even if the page is not drawn for want of news.
+        """
+        self._here[owner] = self._clock()
+        mine = [(key, job) for key, job in list(self._jobs.items()) if owner in job.owners]
+        return {key: (job.state, job.given) for key, job in mine}
+
+    def cancel(self, task: Task, owner: str) -> None:
         """The visitor no longer waits. The computation ends unless somebody else waits for it; its partial result stays."""
         with self._changed:
-            job = self._jobs.get(experiment.key)
+            job = self._jobs.get(task.key)
             if job is not None and owner in job.owners:
                 self._leave(job, owner)
                 if not job.active:  # kept for its visitor until forgotten
                     job.owners[owner] = self._clock()
 
-    def first(self, job: Job, patience: float) -> None:
-        """Wait until a job has something to show or is over, but no longer than `patience` seconds."""
+    def first(self, job: Job, patience: float, *, whole: bool = False) -> None:
+        """Wait until a job has something to show, or the `whole`, or is over, but no longer than `patience` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: job.result is not None or not job.active, patience)
+            self._changed.wait_for(lambda: (job.result is not None and not whole) or not job.active, patience)
 
     def ahead(self, job: Job) -> int:
         """How many computations come before a waiting one."""
         with self._changed:
-            return sorted(self._waiting, key=self._rank).index(job) if job in self._waiting else 0
+            if job not in self._waiting:
+                return 0
+            return sorted((one for one in self._waiting if one is job or not self.doubles(one)), key=self._rank).index(
+                job
+            )
+
+    def wait(self, job: Job) -> float | None:
+        """Seconds until a waiting one has its next turn, by how long turns have taken of late; None before there was any."""
+        forecast = self._forecast(job)
+        return forecast.turn if forecast is not None and forecast.turn < inf else None
+
+    def left(self, job: Job) -> float | None:
+        """Seconds until it is done, with its turns among those of others; None until it has a pace."""
+        forecast = self._forecast(job) if job.seconds_left is not None else None
+        return forecast.through if forecast is not None and forecast.through < inf else None
+
+    def _forecast(self, job: Job) -> Forecast | None:
+        now = self._clock()
+        with self._changed:
+            at, told = self._told
+            if self._took and (job not in told or not at <= now < at + _FRESH):
+                at, told = self._told = now, self._forecasts(now)
+        one = told.get(job)
+        return None if one is None else Forecast(max(0.0, one.turn - (now - at)), max(0.0, one.through - (now - at)))
+
+    def _forecasts(self, now: float) -> dict[Job, Forecast]:
+        mine = [one for one in self._waiting if not self.doubles(one)]
+        players = {one: self._player(one, now) for one in mine}
+        running = {}
+        for slot in self._slots:
+            if slot.job is not None and not slot.aside:
+                one, elapsed = slot.job, now - slot.began
+                player = self._player(one, now)
+                # In a turn that is longer than others of its kind, half another one is as good a guess as any.
+                yet = player.turn - elapsed if elapsed < player.turn else player.turn / 2
+                running[len(players)] = min(yet, player.left)
+                players[one] = player
+        idle = sum(slot.job is None and not slot.aside for slot in self._slots)
+        first, whole = self._took["first"], self._took.get("whole", inf)
+        others = [
+            Player((f"to come {number}",), min(first, whole), whole, comes=now - when)
+            for number, when in enumerate(reversed(self._came))
+            if now - when < _LIKE
+        ]
+        found = forecasts([*players.values(), *others], running, idle, self._had, self._least())
+        return dict(zip(players, found, strict=False))
+
+    def _player(self, job: Job, now: float) -> Player:
+        turn = job.took or self._took["first"]
+        left = job.seconds_left
+        if left is None:
+            # However long it has gone on, the longer it does the more it is one of the long ones.
+            left = max(turn, self._took.get("whole", inf), job.seconds)
+        return Player(tuple(job.owners), turn, left, self._late(job, now))
+
+    def doubles(self, job: Job) -> bool:
+        """Would it train what another job is training? Then it waits, and starts from the result of that one."""
+        with self._changed:
+            others = (
+                [other for other in self._jobs.values() if other is not job and other.active] if job.trainings else []
+            )
+            return any(
+                not self.store.has(one)
+                for key, one in job.trainings.items()
+                if any(
+                    other.task.key == key or (job.steps is None and other.steps is not None and key in other.trainings)
+                    for other in others
+                )
+            )
 
     def _leave(self, job: Job, owner: str) -> None:
         job.owners.pop(owner, None)
@@ -281,20 +426,24 @@ class Jobs:
             if job in self._waiting:
                 self._waiting.remove(job)
                 self._end(job)
+                self._changed.notify_all()  # there is memory for others
             elif job.steps is not None:
                 job.steps.give_up()
 
     def _reap(self, now: float) -> None:
         for key, job in list(self._jobs.items()):
-            for owner, seen in list(job.owners.items()):
-                if now - seen > self._forget_after:
+            for owner in list(job.owners):
+                if now - self._last_seen(job, owner) > self._forget_after:
                     self._leave(job, owner)
             if not job.active and not job.owners:
                 del self._jobs[key]
 
     def _late(self, job: Job, now: float) -> bool:
-        """Has nobody asked for it of late? A hidden tab asks seldom, and under load any page does: it waits behind others."""
-        return all(now - seen > self._yield_after for seen in job.owners.values())
+        """Has nobody asked for it of late? A hidden tab asks seldom: it waits behind others."""
+        return all(now - self._last_seen(job, owner) > self._yield_after for owner in job.owners)
+
+    def _last_seen(self, job: Job, owner: str) -> float:
+        return max(job.owners[owner], self._here.get(owner, -inf))
 
     def _make_room(self, now: float) -> None:
         """Gives up, in a full queue, what nobody has asked for of late."""
@@ -302,18 +451,23 @@ class Jobs:
             for owner in list(job.owners):
                 self._leave(job, owner)
 
-    def _rank(self, job: Job) -> tuple[bool, int]:
-        """The smallest comes next: whoever waits since the earliest turn, and of equals who came first."""
-        waited = min((self._served.get(owner, 0) for owner in job.owners), default=0)
-        return self._late(job, self._clock()), waited
+    def _rank(self, job: Job) -> tuple[bool, Had]:
+        """The smallest comes next: whoever has been computed for the least, and of equals who came first."""
+        return self._late(job, self._clock()), min((self._had[owner] for owner in job.owners), default=Had())
+
+    def _least(self) -> float:
+        """What those had who had the least, of all who wait or are served."""
+        here = {owner for job in self._jobs.values() if job.active for owner in job.owners}
+        return min((self._had[owner].seconds for owner in here if owner in self._had), default=0.0)
 
     def _next(self, slot: _Slot) -> Job | None:
         """The job that the slot goes on with, taken from those that wait."""
-        own = [job for job in self._waiting if job.home is slot]
+        waiting = [job for job in self._waiting if not self._held_up(job) and self._fits(job)]
+        own = [job for job in waiting if job.home is slot]
         if not slot.aside:
-            own += [job for job in self._waiting if job.home is None and not self._sought(job, slot)]
+            own += [job for job in waiting if job.home is None and not self._sought(job, slot)]
             # Rather than nothing what another has begun: it goes on from what it has put on the shelf.
-            own = own or [job for job in self._waiting if job.home is not None]
+            own = own or [job for job in waiting if job.home is not None]
         if not own:
             return None
         job = min(own, key=self._rank)
@@ -321,11 +475,27 @@ class Jobs:
         if job.home not in (None, slot):
             self._end(job)
         self._turns += 1
+        slot.charged = {owner: max(0.001, job.took or self._took.get("first", self._turn)) for owner in job.owners}
         known = {owner for other in self._jobs.values() for owner in other.owners}
-        self._served = {owner: turn for owner, turn in self._served.items() if owner in known}
-        self._served |= dict.fromkeys(job.owners, self._turns)
+        self._had = {owner: seconds for owner, seconds in self._had.items() if owner in known}
+        self._had |= {
+            owner: self._had[owner].with_turn(seconds, self._turns) for owner, seconds in slot.charged.items()
+        }
+        self._here = {owner: when for owner, when in list(self._here.items()) if owner in known}
         self._by = {owner: by for owner, by in self._by.items() if owner in known} | dict.fromkeys(job.owners, slot)
         return job
+
+    def _held_up(self, job: Job) -> bool:
+        """Does it wait for another's result? What it has begun is let go: it begins anew with that."""
+        found = self.doubles(job)
+        if found and job.steps is not None:
+            self._end(job)
+        return found
+
+    def _fits(self, job: Job) -> bool:
+        """Is there memory for it, beside what others hold that have begun?"""
+        begun = [one for one in self._jobs.values() if one.steps is not None or one.state == RUNNING]
+        return not begun or job in begun or job.memory + sum(one.memory for one in begun) <= self._memory
 
     def _sought(self, job: Job, slot: _Slot) -> bool:
         """Is another slot about to take it, where what its visitor looked at before is remembered?"""
@@ -349,8 +519,20 @@ class Jobs:
     def _work(self, slot: _Slot) -> None:
         torch.set_num_threads(1)
         while (job := self._taken(slot)) is not None:
+            which = "first" if job.took is None else "later"
             goes_on = self._served_once(job, slot)
             with self._changed:
+                # Alone it may have gone on for long: while others wait, a turn ends with the step that is longest.
+                took = min(self._clock() - slot.began, self._turn + job.step)
+                for owner, seconds in slot.charged.items():
+                    if owner in self._had:
+                        had = self._had[owner]
+                        self._had[owner] = had.with_turn(took - seconds, had.last)
+                if job.state != CANCELLED:
+                    self._learn(which, took)
+                    job.took = took
+                if job.state == DONE:
+                    self._learn("whole", job.seconds)
                 slot.job = None
                 if goes_on and job.state == RUNNING:
                     self._waiting.append(job)
@@ -365,6 +547,9 @@ class Jobs:
         if slot.place is not None:
             slot.place.close()
 
+    def _learn(self, what: str, seconds: float) -> None:
+        self._took[what] = seconds + (1 - _RECENT) * (self._took.get(what, seconds) - seconds)
+
     def _taken(self, slot: _Slot) -> Job | None:
         """Waits for a job; None when the slot is to end."""
         with suppress(OSError, RuntimeError):  # where no process starts, that is said of the next job
@@ -373,7 +558,7 @@ class Jobs:
             while not self._closed:
                 job = self._next(slot)
                 if job is not None:
-                    job.state, slot.job, job.silent = RUNNING, job, 0.0
+                    job.state, slot.job, slot.began, job.silent = RUNNING, job, self._clock(), 0.0
                     return job
                 if slot.aside:
                     return None
@@ -424,18 +609,23 @@ class Jobs:
             if job.state != RUNNING:
                 return False
             if job.steps is None:
-                job.steps = place.steps(job.experiment)
+                job.steps = place.steps(job.task)
             job.home = slot if place.stays else None
             steps = job.steps
         steps.silent_for = lambda seconds: self._silent(slot, job, seconds)
         began, before = self._clock(), job.seconds
+        job.step, last = 0.0, began
         for result in steps:
             with self._changed:
                 if job.state != RUNNING:
                     return False
-                job.silent, job.seconds = 0.0, before + self._clock() - began
+                now = self._clock()
+                job.silent, job.seconds, job.step, last = 0.0, before + now - began, max(job.step, now - last), now
                 if job.result is None or result.done >= job.result.done:  # else it is on its way to where it was
                     job.result = result
+                    job.given += 1
+                    for other in self._waiting:
+                        self._show(job, other)
                 if job.begun is None:
                     job.begun = job.seconds, job.share
                 self._changed.notify_all()
@@ -447,16 +637,35 @@ class Jobs:
                 job.state = DONE
         return False
 
+    def _show(self, job: Job, other: Job) -> None:
+        """Lets a job that waits for what another trains see it grow."""
+        first, result = next(iter(other.trainings), None), job.result
+        if other.steps is not None or first is None or result is None:
+            return
+        if first == job.task.key:
+            shown = begun_by(other.task, result)  # type: ignore[arg-type]
+        elif first == next(iter(job.trainings), None) and result.plane is None:
+            shown = dataclasses.replace(result, experiment=other.task)
+        else:
+            return
+        if other.result is None or shown.done >= other.result.done:
+            other.result, other.begun = shown, None  # its own pace tells nothing of what others have done for it
+            other.given += 1
+
     def _silent(self, slot: _Slot, job: Job, seconds: float) -> None:
         """A job gives no sign of life: whoever waits is served by another slot, as long as not too many are set aside."""
         with self._changed:
             job.silent = seconds
             self._reap(self._clock())
-            if seconds < self._silence or not self._waiting or slot.aside or self._closed:
+            free = sum(one.job is None and not one.aside for one in self._slots)  # about to take one that waits
+            if seconds < self._overdue or len(self._waiting) <= free or slot.aside or self._closed:
                 return
             aside = [one for one in self._slots if one.aside and one.job is not None and one.job.active]
             if len(aside) >= sum(not one.aside for one in self._slots):
-                self._stop(max((one.job for one in aside if one.job), key=lambda one: one.silent))
+                longest = max((one.job for one in aside if one.job), key=lambda one: one.silent)
+                if longest.silent < self._silence:  # it may only take long steps
+                    return
+                self._stop(longest)
             slot.aside = True
             for other in self._waiting:
                 if other.home is slot:

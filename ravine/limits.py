@@ -19,8 +19,12 @@ class Limits:
     steps: int = 10_000  # steps of one run
     points: int = 201  # grid points of a slice, per axis
     work: int = 120 * 10**12  # multiplications in the loss of networks: some hours of one core (see ravine.work)
+    memory: int = 2**31  # bytes of one computation on a network, beside what an idle process holds (see ravine.memory)
     axis: int = 512  # values along each axis of a sweep
     updates: int = 2_000_000_000  # steps of all runs of a sweep on a surface
+    sessions: int = (
+        120  # people at work at once, on as many processors as that takes: one process draws all their pages
+    )
 
     @classmethod
     def from_environment(cls) -> Limits:
@@ -37,5 +41,16 @@ class Limits:
         return cls(**lowered)
 
 
-_LEAST = Limits(link=2_000, optimizers=1, runs=1, steps=1, points=5, work=500 * 10**9, axis=2, updates=10_000)
+_LEAST = Limits(
+    link=2_000,
+    optimizers=1,
+    runs=1,
+    steps=1,
+    points=5,
+    work=500 * 10**9,
+    memory=2**28,
+    axis=2,
+    updates=10_000,
+    sessions=1,
+)
 LIMITS = Limits.from_environment()

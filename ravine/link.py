@@ -16,6 +16,7 @@ from ravine.own import elsewhere
 VERSION = 1  # of the link's grammar
 START = Numbers(((0.0, 0.0),), rows=1, help="Where the runs begin.")
 _MOST_REFUSALS = 6  # sentences that a reader will read
+_MOST_TOGETHER = 8  # with those about the frame
 # What mail programs, social networks and advertisers append to links.
 _TRACKING = re.compile(r"(utm_\w*|fbclid|gclid|gbraid|wbraid|dclid|msclkid|yclid|igshid|mc_[ce]id|_hs\w*|ref|ref_src)")
 _FORMULA = "land.expression"
@@ -67,12 +68,19 @@ def too_long(size: int) -> str:
     return f"The link has {size:,} characters and at most {LIMITS.link:,} are read, so it was ignored and the default is shown."
 
 
-def cut(refusals: Sequence[str]) -> list[str]:
-    """As many sentences as a reader will read."""
-    if len(refusals) <= _MOST_REFUSALS + 1:
+def cut(refusals: Sequence[str], most: int = _MOST_REFUSALS) -> list[str]:
+    """As many sentences as a reader will read, and one about the rest; in characters that can be read, whatever they quote."""
+    refusals = [
+        "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in one) for one in refusals
+    ]
+    if len(refusals) <= most + 1:
         return list(refusals)
-    rest = len(refusals) - _MOST_REFUSALS
-    return [*refusals[:_MOST_REFUSALS], f"{rest} more values of the link were not used as they stand."]
+    return [*refusals[:most], f"{len(refusals) - most} more values of the link were not used as they stand."]
+
+
+def together(experiment: Sequence[str], frame: Sequence[str]) -> list[str]:
+    """What a link is told about its experiment, cut already, and about its frame."""
+    return [*experiment, *cut(frame, _MOST_TOGETHER - 1 - len(experiment))]
 
 
 class Query:

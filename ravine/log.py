@@ -72,7 +72,8 @@ class Log:
         """What was measured, and what it means, in plain words."""
         from ravine.log_sentences import findings
 
-        return findings(self)
+        with np.errstate(over="ignore"):  # a log may hold any numbers: their sums and ratios may be infinite
+            return findings(self)
 
     def sentences(self) -> list[str]:
         """The findings, and whatever else there is to know about how they were got."""
@@ -114,14 +115,14 @@ def parsed(data: bytes) -> Log:
     head = _object(first)
     if head is None or _whole(head.get("ravine")) != FORMAT:
         raise ValueError("This is not a log of ravine.watch: its first line must be the header that watch writes.")
-    header: dict[str, Any] = {key: value[:200] for key in _TEXTS if isinstance(value := head.get(key), str)}
+    header: dict[str, Any] = {key: _text(value, 200) for key in _TEXTS if isinstance(value := head.get(key), str)}
     header |= {key: value for key in ("scaled", "partial") if isinstance(value := head.get(key), bool)}
     header |= {key: value for key in ("budget", "clip") if math.isfinite(value := _real(head.get(key)))}
     header |= {
         key: value for key in ("every", "samples", "of", "parameters") if (value := _whole(head.get(key))) is not None
     }
     notes = head.get("notes")
-    header["notes"] = [str(one)[:500] for one in notes[:20]] if isinstance(notes, list) else []
+    header["notes"] = [_text(str(one), 500) for one in notes[:20]] if isinstance(notes, list) else []
     records, damaged = [], 0
     remarks: list[str] = []
     for line in lines[:-1]:  # the last one is empty, or is being written
@@ -132,7 +133,7 @@ def parsed(data: bytes) -> Log:
         else:
             records.append((step, {name: _real(record.get(name)) for name in FIELDS}))
             if isinstance(note := record.get("note"), str) and len(remarks) < _MOST_REMARKS:
-                remarks.append(f"Step {step}: {note[:1000]}")
+                remarks.append(f"Step {step}: {_text(note, 1000)}")
     records.sort(key=lambda one: one[0])
     fields = {name: np.array([values[name] for _, values in records], dtype=np.float64) for name in FIELDS}
     return Log(header, np.array([step for step, _ in records], dtype=np.int64), fields, damaged, tuple(remarks))
@@ -146,6 +147,11 @@ def _object(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _text(text: str, most: int) -> str:
+    """So many characters at most, in one line, and none that a terminal would obey."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in " ".join(text[:most].split()))
 
 
 def _whole(value: Any) -> int | None:

@@ -35,10 +35,7 @@ def findings(log: Log) -> list[str]:
     """The log in plain words, the most important first."""
     if not len(log.step):
         return ["Nothing has been measured yet."]
-    said = [*_stability(log), *_updates(log), *_losses(log), *_rounding(log), *_ending(log)]
-    return said or [
-        f"{_times(len(log.step), 'step')} logged, up to step {log.step[-1]:,}; the curvature was never looked at."
-    ]
+    return [*_stability(log), *_updates(log), *_losses(log), *_rounding(log), *_ending(log)]
 
 
 # ---------------------------------------------------------------- sharpness against threshold
@@ -102,9 +99,15 @@ def _stability(log: Log) -> list[str]:
 
 
 def _where(log: Log, steps: NDArray[np.int64]) -> str:
-    """How often was looked, where, and of how many steps."""
+    """How often was looked, where, and of how many steps; and if it was at few samples the first time."""
     where = f"at step {steps[0]:,}" if len(steps) == 1 else f"from step {steps[0]:,} to step {steps[-1]:,}"
-    return f"Measured {_times(len(steps), 'time')}, {where} of {log.step[-1]:,}"
+    taken, samples = log.fields["curvature_samples"][log.step == steps[0]][0], log.header.get("samples", 0)
+    few = (
+        f" ({'' if len(steps) == 1 else 'the first time '}on {taken:.0f} of {samples:,} samples)"
+        if taken < samples
+        else ""
+    )
+    return f"Measured {_times(len(steps), 'time')}, {where} of {log.step[-1]:,}{few}"
 
 
 def _without_threshold(log: Log) -> list[str]:
@@ -122,6 +125,10 @@ def _without_threshold(log: Log) -> list[str]:
         values, steps = log.fields["sharpness"][seen], log.step[seen]
         went = f", between {values.min():.3g} and {values.max():.3g} before" if len(values) > 1 else ""
         said.append(f"{_where(log, steps)}: the sharpness is {values[-1]:.3g} at step {steps[-1]:,}{went}.")
+    else:
+        said.append(
+            f"{_times(len(log.step), 'step')} logged, up to step {log.step[-1]:,}; the sharpness was not measured so far."
+        )
     return said
 
 

@@ -47,7 +47,9 @@ def values(experiment: Experiment) -> list[Any]:
     known = variable(experiment)
     if experiment.vary not in known:
         listed = ", ".join(known)
-        raise ValueError(f"vary = {experiment.vary} is not allowed here: it must be {NOTHING} or one of {listed}.")
+        raise ValueError(
+            f"vary = {excerpt(experiment.vary)} is not allowed here: it must be {NOTHING} or one of {listed}."
+        )
     one = known[experiment.vary]
     read = [one.read(experiment.vary, text.strip()) for text in experiment.across.split(",")]
     if len(set(read)) < len(read):

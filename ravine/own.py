@@ -13,6 +13,8 @@ import os
 import random
 import re
 import sys
+import threading
+import time
 import traceback
 import types
 import uuid
@@ -21,13 +23,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from landscapes import LANDSCAPES, Landscape
+from landscapes.landscape import Trait
 from landscapes.learner import Learner
 from ravine.threads import one_thread
 
@@ -37,6 +40,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 _OURS = ("landscapes", "optimizers", "ravine", "pages")
 _HERE = Path(__file__).resolve().parents[1]
 _PYTHON = Path(os.__file__).resolve().parent
+_SLOW = 10.0  # seconds from one word about code that is still loading to the next
 _INSTALLED = {"site-packages", "dist-packages"}
 _loaded: dict[str, list[str]] = {}
 _seen: dict[str, Evidence] = {}  # of each landscape here, by its name
@@ -102,10 +106,15 @@ def where(failure: BaseException) -> str:
     for one in reversed(causes):
         if isinstance(one, SyntaxError) and one.filename and _is_own(Path(one.filename)):
             return f"{Path(one.filename).name}, line {one.lineno}"
-        frames = [frame for frame in traceback.extract_tb(one.__traceback__) if _is_own(Path(frame.filename))]
-        if frames:
-            return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, in {frames[-1].name}"
+        if place := _innermost(traceback.extract_tb(one.__traceback__)):
+            return place
     return ""
+
+
+def _innermost(stack: traceback.StackSummary) -> str:
+    """The last frame of a user's own files, as "model.py, line 12, in forward"; empty where there is none."""
+    own = [frame for frame in stack if _is_own(Path(frame.filename))]
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}, in {own[-1].name}" if own else ""
 
 
 @contextmanager
@@ -163,9 +172,31 @@ def register(specifications: Iterable[str]) -> list[str]:
     names = []
     for one in specifications:
         if one not in _loaded:
-            _loaded[one] = [_adopted(name, given).name for name, given in load(one).items()]
+            with _told_if_slow(one):
+                _loaded[one] = [_adopted(name, given).name for name, given in load(one).items()]
         names += _loaded[one]
     return names
+
+
+@contextmanager
+def _told_if_slow(specification: str) -> Iterator[None]:
+    """Code that takes long, or hangs, is named on the standard error with the line that it is at: nothing else says why the app does not open."""
+    loads, over = threading.get_ident(), threading.Event()
+
+    def watch() -> None:
+        began = time.monotonic()
+        while not over.wait(_SLOW):
+            place = _innermost(traceback.extract_stack(sys._current_frames()[loads]))
+            said = f"{specification} has been loading for {time.monotonic() - began:.0f} s{place and f', at {place}'}"
+            print(f"{said}. The app opens when it is done.", file=sys.stderr)
+
+    watcher = threading.Thread(target=watch, name="ravine-loading", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def register_from_environment() -> list[str]:
@@ -223,6 +254,8 @@ def _evidence(given: Landscape | type[Landscape]) -> Evidence:
             seen = [start, *landscape.value_and_grad(start)]
             if isinstance(landscape, Learner) and not landscape.lacks("test samples"):
                 seen.append(landscape.score("test_loss", start))
+            for trait in get_args(Trait):  # found out by running the model: here, and not while a page is drawn
+                landscape.lacks(trait)
     except Exception:  # whatever the user's code raises: it will say so where it is run
         return Evidence("", files)
     digest = hashlib.sha256()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from ravine.experiment import Experiment
 from ravine.outcome import divergence
 from ravine.overlay import NOTHING
 from ravine.reading import on_log_scale
-from ravine.surroundings import largest_curvature, surroundings
+from ravine.surroundings import LARGEST
 
 if TYPE_CHECKING:  # figures, which Result calls, shares the palette and the grid with this module
     from ravine.basins import Basins
@@ -117,18 +117,18 @@ def descend_view(
     field: str,
     *,
     only_start: bool = False,
-    wanted: Collection[str] = (),
+    around: Mapping[str, torch.Tensor] = _NOTHING,
     basins: Basins | None = None,
 ) -> bytes:
     """The packet of the paths on a surface, side by side at equal steps or at equal evaluations of the oracle.
 
-    With `only_start` it tells nothing of what happens after the start. `wanted` names surroundings of each step.
+    With `only_start` it tells nothing of what happens after the start. `around` is what `surroundings` gives.
     """
     experiment, path = result.experiment, result.trajectory
     axis, rows = _compared(path, by_cost=experiment.axis == "evaluations")
     if only_start:
-        axis, rows, wanted, basins = axis[:1], rows[:1], (), None
-    around = surroundings(result, wanted)
+        axis, rows, around, basins = axis[:1], rows[:1], {}, None
+    drawn = {name: values for name, values in around.items() if name != LARGEST}
     runs, blocks = [], []
     twins = twins_of(experiment.optimizers)
     for index, (rule, color) in enumerate(zip(experiment.optimizers, colors_of(experiment.optimizers), strict=True)):
@@ -145,18 +145,18 @@ def descend_view(
             runs[-1]["diverged"] = int(axis[gone[0]]) if len(gone) else None
         blocks += [path.params[own, index, 0], path.params[own, index, 1], path.loss[own, index]]
         blocks += [path.grad_norm[own, index]]
-        blocks += [column for values in around.values() for column in values[own, index].unbind(-1)]
-    more: dict[str, Any] = {"overlays": list(around)}
-    if "stability" in around:
-        assert isinstance(experiment.landscape, Surface)
-        curvature = largest_curvature(experiment.landscape)
-        more["sharpness"] = len(curvature)
-        blocks.append(curvature.flatten())
+        blocks += [column for values in drawn.values() for column in values[own, index].unbind(-1)]
+    more: dict[str, Any] = {"overlays": list(drawn)}
+    if LARGEST in around:
+        more["sharpness"] = len(around[LARGEST])
+        blocks.append(around[LARGEST].flatten())
     if basins is not None:
         more["basins"] = [
             {"at": at, "group": group, "color": BASIN_COLORS[max(group, 0)]}
             for at, group in zip(basins.starts.tolist(), basins.group.tolist(), strict=True)
         ]
+    if not only_start:  # a video of the playback holds it, as every file does
+        more["specification"] = json.dumps(result.specification())
     unit = experiment.axis.removesuffix("s")
     return _view(experiment, field, axis, runs, blocks, start=experiment.start, unit=unit, more=more)
 
@@ -188,7 +188,8 @@ def slice_view(result: Result, field: str) -> bytes:
     run = _run(rule, COLORS[0], died, coordinates[-1], divergence(died))
     blocks = [coordinates[:, 0], coordinates[:, 1], loss, distance / furthest, path.grad_norm[kept]]
     marks = result.captions[0].marks if result.captions else ()
-    more = {"zoomable": True, "furthest": furthest, "marks": [{"name": name, "at": at} for name, *at in marks]}
+    more: dict[str, Any] = {"specification": json.dumps(result.specification())}
+    more |= {"zoomable": True, "furthest": furthest, "marks": [{"name": name, "at": at} for name, *at in marks]}
     return _view(result.experiment, field, path.params_step, [run], blocks, fade=True, more=more)
 
 

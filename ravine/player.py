@@ -14,9 +14,10 @@ from functools import cache
 from pathlib import Path
 
 from landscapes import Surface
-from ravine.basins import asked
+from ravine.basins import asked, basins
 from ravine.picture import descend_view, map_field, slice_view, surface_field
 from ravine.result import Result
+from ravine.surroundings import surroundings
 
 _HERE = Path(__file__).resolve().parent
 ASSETS = next(one for one in (_HERE / "_app" / "assets", _HERE.parent / "assets") if one.is_dir())
@@ -64,7 +65,9 @@ def player(result: Result, title: str = "") -> str:
     else:
         assert isinstance(result.experiment.landscape, Surface)
         identity, field = surface_field(result.experiment.landscape)
-        view = descend_view(result, identity, wanted=result.experiment.around, basins=asked(result.experiment))
+        around = surroundings(result, result.experiment.around)
+        found = basins(result.experiment) if asked(result.experiment) else None
+        view = descend_view(result, identity, around=around, basins=found)
     return _PAGE.format(
         title=html.escape(title or result.experiment.landscape.label),
         style=(ASSETS / "room.css").read_text("utf-8"),

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-VERSION = version("ravine")  # asked once: it is read from disk
+from ravine.version import __version__
+
 Provenance = dict[str, str]
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +38,7 @@ def provenance() -> Provenance:
 @cache
 def _machine() -> Provenance:
     known = {
-        "ravine": VERSION,
+        "ravine": __version__,
         "commit": commit(_ROOT),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 
-from optimizers import Counts, Trajectory
 from ravine.experiment import Experiment, training
 from ravine.outcome import MEANING, OUTCOMES, lost, outcome
 from ravine.result import Result
@@ -81,23 +80,9 @@ def unanswered(result: Result) -> Result:
     experiment = training(result.experiment) if result.experiment.view == "slice" else result.experiment
     return Result(
         dataclasses.replace(experiment, at=-1),
-        _begun(result.trajectory),
-        others=tuple(_begun(one) for one in result.others),
+        result.trajectory.begun,
+        others=tuple(one.begun for one in result.others),
         done=result.done,
         total=result.total,
         phase=result.phase,
-    )
-
-
-def _begun(path: Trajectory) -> Trajectory:
-    """The first record of a trajectory alone."""
-    return Trajectory(
-        path.step[:1],
-        path.loss[:1],
-        path.grad_norm[:1],
-        {name: values[:1] for name, values in path.probes.items()},
-        path.params[:1],
-        path.params_step[:1],
-        torch.full_like(path.diverged_at, -1),
-        Counts(*(one[:1] for one in path.evaluations)),
     )

@@ -70,6 +70,7 @@ class Reader:
             {"over_x": settings(default)["over_x"].default, "over_y": None},
             {"outcome": default.outcome},
             {"quantity": default.quantity},
+            {"seed": default.seed} if values.get("plane") == "solutions" else {},
             {"optimizers": tuple(_without_schedule(one) for one in values["optimizers"])},
             {"landscape": default.landscape, "start": default.start},
         ]

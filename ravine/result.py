@@ -6,7 +6,7 @@ import io
 import json
 import math
 import zipfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,10 @@ from ravine.verdict import verdict
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+    from ravine.pictures import Pictures
+
 Arrays = dict[str, NDArray[Any]]
+_OF_THE_NUMBERS = ("digest", "fingerprint", "numbers")  # what a result finds out once, whatever it looks like
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,27 @@ class Result:
 
     @cached_property
     def nbytes(self) -> int:
-        """Memory held by the arrays."""
-        return sum(array.nbytes for array in self.arrays().values())
+        """Memory held by the arrays, and by the pictures that came with them."""
+        drawn = sum(map(len, vars(self).get("pictures", {}).values()))
+        return drawn + sum(array.nbytes for array in self.arrays().values())
 
     def figure(self) -> Figure:
         """The experiment's picture as a Plotly figure."""
         from ravine.figures import draw  # Plotly takes a second to import, and most uses of a result draw nothing
 
         return draw(self)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """What a page shows of it."""
+        from ravine.pictures import pictures  # draws by way of figures
+
+        return pictures(self)
+
+    def shown_by(self, pictures: Pictures) -> Result:
+        """This result, whose pictures have been made already."""
+        vars(self)["pictures"] = pictures
+        return self
 
     def arrays(self) -> Arrays:
         """Every number by name: NumPy arrays, first dimension the recorded steps (or the grid of the slice)."""
@@ -105,6 +121,19 @@ class Result:
         """SHA-256 of every number: what is kept beside a result is filed under it, since a file may hold any numbers."""
         return digest(self.arrays())
 
+    def known_by(self, digest: str, fingerprint: Fingerprint) -> Result:
+        """This result, whose digest and fingerprint have been taken already."""
+        vars(self).update(digest=digest, fingerprint=fingerprint)
+        return self
+
+    def asked_as(self, experiment: Experiment) -> Result:
+        """The same numbers as another experiment asks for them, which differs in looks alone: what is known of them stays known."""
+        if experiment == self.experiment:
+            return self
+        result = replace(self, experiment=experiment)
+        vars(result).update({name: one for name, one in vars(self).items() if name in _OF_THE_NUMBERS})
+        return result
+
     @cached_property
     def numbers(self) -> Numbers:
         """What is compared with the same result of another machine."""
@@ -124,7 +153,7 @@ class Result:
             np.concatenate(sampled) if sampled else np.zeros(0),
         )
 
-    @property
+    @cached_property
     def fingerprint(self) -> Fingerprint:
         """Tells whether another machine got the same numbers."""
         return self.numbers.fingerprint
@@ -193,13 +222,15 @@ class Result:
         return () if self.plane is None else (self.plane, *self.beside)
 
     def specification(self) -> dict[str, Any]:
-        """The link, its values, what made the numbers, and their fingerprint: enough to make them again, and to tell."""
+        """The link, its values, what made the numbers, and their fingerprint once they are all there: enough to make them
+        again, and to tell.
+        """
         return {
             "link": self.experiment.to_url(),
             "values": self.experiment.to_query(),
             "complete": self.complete,
             "provenance": self.provenance,
-            "fingerprint": self.fingerprint.write(),
+            "fingerprint": self.fingerprint.write() if self.complete else "",
         }
 
     def save(self, path: str | Path) -> None:

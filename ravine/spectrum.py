@@ -7,12 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import extreme_eigenvalues, top_eigenpairs
+from landscapes import extreme_eigenvalues
+from landscapes.curvature import eigenpairs
 from landscapes.learner import Learner
-from landscapes.spectrum import spectral_density
+from landscapes.spectrum import quadrature, smoothed
 from ravine.cut import looked_at
 from ravine.result import Result
 from ravine.stability import thresholds
+from ravine.telling import Tell, counted, silent
 from ravine.threads import one_thread
 
 _TOLERANCE = 1e-2  # residual of the top eigenvalues, over the largest
@@ -21,6 +23,7 @@ _BEYOND = 4  # of them past the number of classes: to see where the bulk begins
 _FLOOR = 0.01  # of the largest eigenvalue: what is below belongs to the bulk
 _APART = 1.5  # times the next: then an eigenvalue stands apart
 _STEPS, _DRAWS = 40, 2  # nodes for each random vector
+_PRODUCTS = 150  # with the Hessian, that it usually takes in all
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Density:
         return 1 / (self.dim * width * (2 * torch.pi) ** 0.5)
 
 
-def spectrum(result: Result, run: int, step: int) -> Density:
+def spectrum(result: Result, run: int, step: int, tell: Tell = silent) -> Density:
     """The spectrum at the kept step nearest to `step` of run number `run`, from 0. Raises ValueError as `cut`."""
     landscape, place = looked_at(result, run, step)
     path = result.paths[run]
@@ -66,9 +69,10 @@ def spectrum(result: Result, run: int, step: int) -> Density:
     classes = landscape.softmax if isinstance(landscape, Learner) else None
     count = min(landscape.dim, _MOST, max(_LEAST, (classes or 0) + _BEYOND))
     with one_thread():
-        pairs = top_eigenpairs(landscape, center, count, tol=_TOLERANCE)
-        found = spectral_density(landscape, center, steps=_STEPS, draws=_DRAWS)
-        ends = extreme_eigenvalues(landscape.hessian_operator(center), center)
+        operator = counted(landscape.hessian_operator(center), tell, _PRODUCTS, "the spectrum")
+        pairs = eigenpairs(operator, center, count, tol=_TOLERANCE)
+        found = smoothed(*quadrature(operator, center, steps=_STEPS, draws=_DRAWS))
+        ends = extreme_eigenvalues(operator, center)
     limits = thresholds(result.experiment.runs[run], result.experiment.steps)
     return Density(
         run=run, step=at, dim=landscape.dim, grid=found.grid.cpu().double(), density=found.density.cpu().double(),

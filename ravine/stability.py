@@ -10,19 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscapes import Landscape
 from optimizers import PROBES, Judgement, Response, Trajectory, judge, response
 from optimizers.flow import FlowError
 from optimizers.judgement import over_threshold
-from optimizers.probes import Probe, TopEigenvalues
 from ravine.experiment import Experiment
+from ravine.measures import BATCH, SCALED, SHARPNESS
 from ravine.outcome import diverged, divergence
 from ravine.overlay import Run
 
-_SHARPNESS, _SCALED, _BATCH = "sharpness", "preconditioned_sharpness", "batch_sharpness"
 _ENDS = "gfs_sharpness"
-GAUGED = (_SHARPNESS, _SCALED, _BATCH)
-TOP = TopEigenvalues.name
+GAUGED = (SHARPNESS, SCALED, BATCH)
 
 
 @dataclass(frozen=True)
@@ -72,24 +69,6 @@ class Gauge:
         return PROBES[self.name].label.lower()
 
 
-def probe(experiment: Experiment, name: str, landscape: Landscape) -> Probe:
-    """A probe with the settings that the experiment has for it."""
-    if name == TOP:
-        return TopEigenvalues(k=min(experiment.eigenvalues, landscape.dim))
-    return PROBES[name]()
-
-
-def probes_of(experiment: Experiment, run: Run) -> tuple[Probe, ...]:
-    """What is measured along a run: the sharpness that its rule answers to, and what was chosen and can be measured."""
-    names = [_SHARPNESS]
-    if run.optimizer.preconditioned_thresholds(1) is not None:
-        names.append(_SCALED)
-    if run.batch_size:
-        names.append(_BATCH)
-    found = [probe(experiment, name, run.landscape) for name in dict.fromkeys([*names, *experiment.probes])]
-    return tuple(one for one in found if one.name in names or not one.refusal(run.landscape, run.optimizer))
-
-
 def until_the_end(limits: list[float] | None) -> list[float] | None:
     """A threshold for the point where the run ends too, from which no step is taken: that of the last step."""
     return None if limits is None else [*limits, limits[-1]]
@@ -102,27 +81,27 @@ def gauges(experiment: Experiment, run: Run, path: Trajectory) -> dict[str, Gaug
     plain = until_the_end(run.optimizer.thresholds(steps)), rule.threshold_text
     small = until_the_end(run.optimizer.small_batch_thresholds(steps)), rule.small_batch_threshold_text
     limits = {
-        _SHARPNESS: plain,
-        _BATCH: small if run.batch_size else plain,
-        _SCALED: (until_the_end(run.optimizer.preconditioned_thresholds(steps)), rule.scaled_threshold_text),
+        SHARPNESS: plain,
+        BATCH: small if run.batch_size else plain,
+        SCALED: (until_the_end(run.optimizer.preconditioned_thresholds(steps)), rule.scaled_threshold_text),
     }
-    for name in (_SHARPNESS, _SCALED):
+    for name in (SHARPNESS, SCALED):
         limits[name] = _of_the_whole(run, *limits[name])
     found = {}
     for name in GAUGED:
         if name not in path.probes:
             continue
         values = path.probes[name].cpu().double()
-        values, errors = values.unbind(-1) if name == _BATCH else (values, None)
+        values, errors = values.unbind(-1) if name == BATCH else (values, None)
         seen = ~torch.isnan(values)
         limit, text = limits[name]
 
         def there(levels: list[float] | None, seen: Tensor = seen) -> Tensor | None:
             return None if levels is None else torch.tensor(levels, dtype=torch.float64)[path.step[seen]]
 
-        band = name == _BATCH and bool(run.batch_size) and rule.has_momentum and limit is not None
+        band = name == BATCH and bool(run.batch_size) and rule.has_momentum and limit is not None
         found[name] = Gauge(
-            name, path.step[seen], values[seen], there(limit), text, Response.SCALED if name == _SCALED else response(rule),
+            name, path.step[seen], values[seen], there(limit), text, Response.SCALED if name == SCALED else response(rule),
             None if errors is None or not run.batch_size else errors[seen],
             there(plain[0]) if band else None, plain[1] if band else "",
         )  # fmt: skip
@@ -146,7 +125,7 @@ def _of_the_whole(run: Run, limit: list[float] | None, text: str) -> tuple[list[
 
 def telling(found: dict[str, Gauge]) -> Gauge | None:
     """The gauge that says when a run is unstable: of its batches, or else of the full loss, as the rule feels it."""
-    for name in (_BATCH, _SHARPNESS, _SCALED):
+    for name in (BATCH, SHARPNESS, SCALED):
         if name in found and found[name].limit is not None:
             return found[name]
     return None
@@ -184,7 +163,7 @@ def _measured(experiment: Experiment, run: Run, path: Trajectory) -> str:
             f"found to its tolerance in none of {failed} measurements" if failed > 1 else "not found to its tolerance"
         )
         return f"The {gauge.called} is not known: its eigenvalue was {found}."
-    judged = gauge.judged(path, noisy=bool(run.batch_size) and gauge.name != _BATCH)
+    judged = gauge.judged(path, noisy=bool(run.batch_size) and gauge.name != BATCH)
     meaning = f"{judged.seen}; {judged.expected}."
     if gauge.upper is not None:
         return f"{_in_the_band(gauge)} Held against the lower, {meaning}"
@@ -256,16 +235,16 @@ def summary(experiment: Experiment, paths: Sequence[Trajectory]) -> str:
 
 def _missing(experiment: Experiment, path: Trajectory, name: str) -> int:
     """How many measurements of a run that did not diverge are missing: no search or no flow came to its end."""
-    if name not in (_SHARPNESS, _SCALED, _ENDS) or name not in path.probes or int(path.diverged_at) >= 0:
+    if name not in (SHARPNESS, SCALED, _ENDS) or name not in path.probes or int(path.diverged_at) >= 0:
         return 0
     measured = (path.step % experiment.every == 0) | (path.step == experiment.steps)
-    first = 1 if name == _SCALED else 0  # scaled by the last step taken, so from step 1 on
+    first = 1 if name == SCALED else 0  # scaled by the last step taken, so from step 1 on
     return int((path.probes[name].isnan().cpu() & measured & (path.step >= first)).sum())
 
 
 def _left_out(experiment: Experiment, paths: Sequence[Trajectory], *, besides: str = "") -> str:
     """How many measurements are missing of all, besides those of one name."""
-    names = [name for name in (_SHARPNESS, _SCALED) if name != besides]
+    names = [name for name in (SHARPNESS, SCALED) if name != besides]
     missing = sum(_missing(experiment, path, name) for path in paths for name in names)
     endless = sum(_missing(experiment, path, _ENDS) for path in paths)
     told = (

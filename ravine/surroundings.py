@@ -19,16 +19,19 @@ from ravine.around import AROUND
 from ravine.experiment import DTYPES, Experiment
 from ravine.result import Result
 from ravine.stability import until_the_end
+from ravine.telling import Tell, silent
 from ravine.threads import one_thread
 
 WIDTHS = {"gradient": 2, "step": 2, "response": 3, "curvature": 3, "stability": 1}  # numbers a step
+LARGEST = "largest curvature"
 GRID = 61  # points per axis of the largest curvature
 _RESPONSES = 250  # steps at which the response is measured, at most
 _NUDGE = 1e-4  # of the gradient's length, for the response
 
 
-def surroundings(result: Result, wanted: Collection[str]) -> dict[str, Tensor]:
-    """The wanted aspects, each (R, N, width), for N runs at R recorded steps. Raises ValueError for an unknown one."""
+def surroundings(result: Result, wanted: Collection[str], tell: Tell = silent) -> dict[str, Tensor]:
+    """The wanted aspects, each (R, N, width), for N runs at R recorded steps; and with "stability" the largest curvature over
+    the window, (GRID, GRID), as LARGEST. Raises ValueError for an unknown one."""
     unknown = [name for name in wanted if name not in AROUND]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is unknown: it must be one of {', '.join(AROUND)}.")
@@ -40,7 +43,7 @@ def surroundings(result: Result, wanted: Collection[str]) -> dict[str, Tensor]:
     if "step" in wanted:
         found["step"] = torch.cat([torch.zeros_like(points[:1]), points.diff(dim=0)])
     if "response" in wanted:
-        found["response"] = _responses(experiment)
+        found["response"] = _responses(experiment, tell)
     if "curvature" in wanted:
         found["curvature"] = hessian(surface, points)
     if "stability" in wanted:
@@ -50,7 +53,9 @@ def surroundings(result: Result, wanted: Collection[str]) -> dict[str, Tensor]:
             for one in limits
         ]
         found["stability"] = torch.stack(rows, dim=1).unsqueeze(-1)
-    return {name: found[name] for name in AROUND if name in wanted}
+        assert isinstance(surface, Surface)
+        found[LARGEST] = largest_curvature(surface)
+    return {name: found[name] for name in (*AROUND, LARGEST) if name in found}
 
 
 def hessian(landscape: Landscape, points: Tensor) -> Tensor:
@@ -66,7 +71,7 @@ def largest_curvature(surface: Surface) -> Tensor:
     return (xx + yy) / 2 + torch.hypot((xx - yy) / 2, xy)
 
 
-def _responses(experiment: Experiment) -> Tensor:
+def _responses(experiment: Experiment, tell: Tell) -> Tensor:
     """xx, xy, yy of P P^T (R, N, 3), where P is how the next step of a run changes with its gradient.
 
     P maps the unit circle of gradients to an ellipse, and P P^T is what that ellipse is drawn from.
@@ -78,6 +83,7 @@ def _responses(experiment: Experiment) -> Tensor:
     rows: list[Tensor] = []
     with one_thread():
         for now in islice(iterate(landscape, rules, start, seed=experiment.seed), experiment.steps + 1):
+            tell(now.step / experiment.steps, f"step {now.step} of {experiment.steps}")
             if now.step % stride:
                 rows.append(rows[-1])
                 continue

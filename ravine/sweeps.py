@@ -49,7 +49,7 @@ def refitted(experiment: Experiment, landscape: Landscape, optimizer: Stepper) -
         x = dataclasses.replace(x, points=points)
         y = None if y is None else dataclasses.replace(y, points=points)
     batch_size = min(experiment.batch_size, landscape.samples or 0)
-    most = most_runs(landscape, experiment.steps, batch_size, experiment.measure)
+    most = most_runs(landscape, optimizer, experiment.steps, batch_size, experiment.measure)
     while x.points * (1 if y is None else y.points) > most and x.points > 2:
         x = dataclasses.replace(x, points=max(2, x.points // 2))
         y = None if y is None else dataclasses.replace(y, points=max(2, y.points // 2))

@@ -15,6 +15,11 @@ class Turns:
         self._held = False
         self._line: deque[threading.Lock] = deque()  # one for each who waits, opened by who goes before
 
+    def __len__(self) -> int:
+        """How many hold it or wait for it."""
+        with self._lock:
+            return self._held + len(self._line)
+
     def __enter__(self) -> None:
         with self._lock:
             if not self._held:

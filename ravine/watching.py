@@ -33,7 +33,7 @@ from ravine.pace import Pace
 
 Record = dict[str, Any]
 _TOLERANCE = 3e-2  # residual of an eigenvalue, whose error is of the order of its square: well below 1 %
-_ROUGH = 1e-1  # the same at the first look, which no training has paid for yet: good to a few percent
+_ROUGH = 1e-1  # the same at the first look, which little training has paid for yet: good to a few percent
 _FEW = 128  # samples that its curvature is measured on, for the same reason
 
 
@@ -57,9 +57,10 @@ def watch(
     made from, and the optimizer's stability threshold. Looks at the loss, the sharpness and the curvature along the update,
     on the first `samples` samples of `data` (see landscapes.from_module), are added as often as they take at most the share
     `budget` of the training time, and a second; None looks at every logged step. The time is that of its own clock, which
-    does not see that training is a little slower after each look. The first look, before the first step, is taken whatever
-    it costs, a rough one whose curvature is that of at most 128 samples. Fewer samples than all overestimate the sharpness of
-    the whole. A log that is at `to` already is kept under the next free name, such as run-1.ravine.
+    does not see that training is a little slower after each look. The first look is a rough one, whose curvature is that of
+    at most 128 samples; it comes before the first step where the second pays for it, and else as soon as training has, which
+    the log says beforehand. Fewer samples than all overestimate the sharpness of the whole. A log that is at `to` already is
+    kept under the next free name, such as run-1.ravine.
 
     clip: the norm that the loop clips gradients to, if it does; where it is not told, it is looked for. callback: gets each
     record as a dictionary, for TensorBoard, Weights & Biases or your own; a `prefix` such as "ravine/" before its names keeps
@@ -279,7 +280,10 @@ class Watch:
             record["train_loss"] = float(loss.detach() if isinstance(loss, Tensor) else loss)
         record |= _of_step(now)
         trained = began - self._began - self._spent
-        if not self._blind and self._pace.affords(self._steps, trained, self._spent):
+        if not self._blind and self._pace.first and self._pace.expected is None:
+            self._guarded(lambda: self._guess(now.point, began))
+        spent = self._spent + time.perf_counter() - began
+        if not self._blind and self._pace.affords(self._steps, trained, spent):
             self._guarded(lambda: record.update(self._look(now)))
         ended = time.perf_counter()
         if ended > self._began:
@@ -323,22 +327,47 @@ class Watch:
         if self._first:
             samples = self.landscape.samples
             share = 1.0 if few is None or samples is None else len(few) / samples
-            self._pace.began(self._steps, seconds, products, share)
+            again = 2 if torch_rules.divides(self._optimizer) else 1  # with the preconditioned one
+            self._pace.began(self._steps, seconds, products, share, again)
         else:
             self._pace.took(self._steps, seconds)
         return record
 
     @property
     def _first(self) -> bool:
-        """Is the next look the one on credit?"""
+        """Is the next look the first one, within a budget?"""
         return self._pace.first
 
     def _few(self) -> Tensor | None:
-        """The samples (b,) that the first look measures the curvature on; None for all, as at all later ones."""
+        """The samples (b,) that the first look measures the curvature on, spread over all, which may lie in order of their
+        classes; None for all, as at all later ones, and where the loss of fewer is another one.
+        """
         samples = self.landscape.samples
-        if not self._first or samples is None or samples <= _FEW or self.landscape.coupled:
+        if not self._first or samples is None or samples <= _FEW or self.landscape.reduction == "other":
             return None
-        return torch.arange(_FEW, device=next(iter(self._follower.named.values())).device)
+        return self._spread(_FEW, samples)
+
+    def _spread(self, count: int, samples: int) -> Tensor:
+        return torch.arange(count, device=next(iter(self._follower.named.values())).device) * samples // count
+
+    def _guess(self, point: Tensor, began: float) -> None:
+        """What the first look will take, said in the log if it has to wait for that."""
+        samples, few = self.landscape.samples, self._few()
+        apart = samples is None or self.landscape.reduction == "other"
+
+        def gradient(count: int) -> float:
+            batch = None if apart or samples is None else self._spread(count, samples)
+            began = time.perf_counter()
+            float(self.landscape.value_and_grad(point, batch)[0])
+            return time.perf_counter() - began
+
+        self._pace.guess(gradient, 1 if apart or samples is None else samples if few is None else len(few))
+        wait = self._pace.wait(self._spent + time.perf_counter() - began)
+        if wait:
+            self._remarks.append(
+                f"The first look at the curvature is put off: it takes about {_duration(self._pace.expected or 0)}, which "
+                f"{100 * (self._pace.budget or 0):.3g} % of the time (budget) have paid for after about {_duration(wait)} of training."
+            )
 
     def _curvature(self, now: _Moment, few: Tensor | None, products: list[float]) -> Record:
         """A look; `products` is given the seconds that each Hessian-vector product took."""
@@ -378,10 +407,7 @@ class Watch:
         return record
 
     def _top(self, what: str, operator: Callable[[Tensor], Tensor], grad: Tensor) -> Record:
-        """The largest eigenvalue, from the last ones; nothing where it was not proved to be the largest.
-
-        The first look starts from the gradient, which lies along the steepest directions: that saves two products of five.
-        """
+        """The largest eigenvalue, from the last ones; nothing where it was not proved to be the largest."""
         warm = Warm(self._warm.get(what), _TOLERANCE, _ROUGH if self._first else _TOLERANCE)
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -391,7 +417,7 @@ class Watch:
                 operator,
                 grad,
                 tol=warm.tol,
-                start=grad[None] if warm.start is None else warm.start,
+                start=warm.start,
                 seed=warm.count,
                 extra=warm.extra,
             )
@@ -444,6 +470,10 @@ def _of_step(now: _Moment) -> Record:
         if update is not None and bool(given.any()):
             record["unmoved"] = float((update[given != 0] == 0).float().mean())
     return record
+
+
+def _duration(seconds: float) -> str:
+    return f"{float(f'{seconds:.2g}'):g} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _timed(operator: Callable[[Tensor], Tensor], products: list[float]) -> Callable[[Tensor], Tensor]:

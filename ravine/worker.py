@@ -1,7 +1,7 @@
-"""What a worker process does: it computes experiments, says how far it is, and sends its results (see ravine.crew).
+"""What a worker process does: it answers what it is asked, says how far it is, and sends its answers (see ravine.crew).
 
-It listens at its standard input and answers at its standard output: messages are pickled tuples with their length before
-them, from one process of ours to another. What a user's code prints goes to the standard error.
+It listens at its standard input and answers at its standard output: messages are pickled tuples, their arrays beside them,
+from one process of ours to another. What a user's code prints goes to the standard error.
 """
 
 from __future__ import annotations
@@ -22,41 +22,57 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 
-from ravine import own
 from ravine.cluster import from_environment
 from ravine.cuts import Known
 from ravine.engine import computing
 from ravine.experiment import Experiment
+from ravine.limits import LIMITS
+from ravine.parcel import Parcel, pack, unpack
 from ravine.result import Result
 from ravine.store import Store
+from ravine.tasks import Task, answers, said
 
 WARM, COLD = "warm", "cold"
 BEGIN, GO, DROP = "begin", "go", "drop"  # said to a worker
 READY, SIGN, RESULT, END, FAILED, DROPPED = "ready", "sign", "result", "end", "failed", "dropped"  # said by it
-_LENGTH = struct.Struct(">Q")
+_NUMBER = struct.Struct(">Q")
 _SHARE = 10  # times as long as sending the last result took, it computes before it sends the next
+_RATE = 20e6  # bytes a second of results that are not the last: who receives them has pages to draw
+_FIRST = 2.0  # seconds that the turn of an experiment may take longer, until there is something to see
 _MEMORY_BYTES = 64 << 20  # of results that it remembers itself
-_NICENESS = 2  # the process that draws pages comes first
+_BEYOND = 1.5  # times what is allowed to what a worker computes by prediction, which is a bound: more is no honest need
+_NICENESS = 1  # the process that draws pages comes first
 
 
 def read(stream: IO[bytes]) -> Any:
     """The next message. Raises EOFError when the other side is gone."""
-    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    return pickle.loads(_exactly(stream, length))
+    packed, *buffers = [_exactly(stream, _number(stream)) for _ in range(_number(stream))]
+    return pickle.loads(packed, buffers=buffers)
 
 
 def write(stream: IO[bytes], message: Any) -> None:
-    """Raises OSError when the other side is gone."""
-    packed = pickle.dumps(message, protocol=5)
-    stream.write(_LENGTH.pack(len(packed)) + packed)
+    """Sends arrays as they lie, without a copy. Raises OSError when the other side is gone."""
+    buffers: list[pickle.PickleBuffer] = []
+    parts = [pickle.dumps(message, protocol=5, buffer_callback=buffers.append)]
+    parts += [one.raw() for one in buffers]  # type: ignore[misc]
+    stream.write(_NUMBER.pack(len(parts)))
+    for part in parts:
+        stream.write(_NUMBER.pack(len(part)))
+        stream.write(part)
     stream.flush()
 
 
-def _exactly(stream: IO[bytes], count: int) -> bytes:
-    data = stream.read(count)
-    if len(data) < count:
+def _number(stream: IO[bytes]) -> int:
+    number: int = _NUMBER.unpack(_exactly(stream, _NUMBER.size))[0]
+    return number
+
+
+def _exactly(stream: IO[bytes], count: int) -> memoryview:
+    data = np.empty(count, np.uint8).data  # that arrays are made of, which may be written to
+    if count and stream.readinto(data) < count:  # type: ignore[attr-defined]
         raise EOFError
     return data
 
@@ -68,9 +84,10 @@ class _Serving:
         self._commands, self._answers, self._store = commands, answers, store
         self._asked: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._dropped: set[int] = set()
-        self._steps: dict[int, Iterator[Result]] = {}
+        self._steps: dict[int, Iterator[tuple[Any, Task]]] = {}
         self._known = Known()
         self._executor: Executor | None = None
+        self._sent: dict[int, Any] = {}  # the last answer to each
         self._pause = 0.0  # seconds between two results, by what sending one takes
 
     def serve(self) -> None:
@@ -101,37 +118,35 @@ class _Serving:
         except OSError:
             os._exit(0)
 
-    def _begun(self, link: str, key: str, evidence: dict[str, own.Evidence]) -> Iterator[Result]:
-        """Runs when it is first pulled: whatever goes wrong is then said of this computation."""
-        if evidence:
-            own.register_from_environment()
-            own.agree(evidence)
-        experiment, refusals = Experiment.from_url(link)
-        if refusals or experiment.key != key:
-            raise ValueError(f"This experiment is not what its link says, {link}. {' '.join(refusals)}".strip())
+    def _begun(self, packed: Parcel) -> Iterator[Any]:
+        """Runs when it is first pulled: whatever goes wrong is then said of this task."""
+        task = unpack(packed)
         if self._executor is None:
-            cluster, _ = from_environment()
-            self._executor = cluster or ThreadPoolExecutor(
+            self._executor = from_environment() or ThreadPoolExecutor(
                 os.cpu_count(), "ravine-pieces", initializer=torch.set_num_threads, initargs=(1,)
             )
-        yield from computing(experiment, store=self._store, executor=self._executor, known=self._known)
+        for answer in answers(task, store=self._store, executor=self._executor, known=self._known):
+            yield answer, task
 
     def _turn(self, number: int, seconds: float) -> None:
         """Computes for so long, and on to the next result; sends the newest from time to time, and the last in any case."""
         until, sent = time.monotonic() + seconds, -float("inf")
         self._say(SIGN, number)
         try:
-            for result in self._steps[number]:
+            for answer, task in self._steps[number]:
                 now = time.monotonic()
                 if number in self._dropped:
                     return  # the command to let go of it is next
-                rests = now >= until
-                if not rests and not result.complete and now - sent < self._pause:
+                shows = not isinstance(answer, Result) or answer.visible
+                rests = now >= until + (0.0 if shows else _FIRST)
+                if not rests and not answer.complete and now - sent < self._pause:
                     self._say(SIGN, number)
                     continue
-                self._say(RESULT, number, rests, *_sendable(result))
-                sent = time.monotonic()
-                self._pause = _SHARE * (sent - now)
+                _draw(answer)
+                packed = pack(answer, task, self._sent.get(number))
+                self._say(RESULT, number, rests, packed)
+                self._sent[number], sent = answer, time.monotonic()
+                self._pause = max(_SHARE * (sent - now), packed.nbytes / _RATE)
                 if rests:
                     return
             self._forget(number)
@@ -147,28 +162,17 @@ class _Serving:
         self._say(DROPPED, number)
 
     def _forget(self, number: int) -> None:
+        self._sent.pop(number, None)
         steps = self._steps.pop(number, None)
         if steps is not None:
             steps.close()  # type: ignore[attr-defined]
 
 
-def _sendable(result: Result) -> tuple[Any, ...]:
-    """What makes the result again where its experiment is known: see `received`."""
-    return result.arrays(), result.provenance, result.done, result.total, result.phase, result.recalled
-
-
-def received(experiment: Experiment, sent: tuple[Any, ...]) -> Result:
-    """The inverse of what a worker sends, bit by bit."""
-    arrays, made, done, total, phase, recalled = sent
-    result = Result.from_arrays(experiment, arrays, made)
-    return dataclasses.replace(result, done=done, total=total, phase=phase, recalled=recalled)
-
-
-def said(failure: BaseException) -> str:
-    """A failure as a sentence."""
-    if isinstance(failure, MemoryError):
-        return "There was not enough memory for it: fewer runs, a smaller network or fewer samples need less."
-    return own.told(failure)
+def _draw(answer: Any) -> None:
+    """Makes the pictures of what a page follows as it grows: who draws pages only sends them on."""
+    if isinstance(answer, Result) and answer.experiment.view != "descend" and answer.visible:
+        with contextlib.suppress(Exception):  # the page tries again, and says what is wrong
+            _ = answer.pictures
 
 
 def _die_with_parent() -> None:
@@ -177,11 +181,29 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def bound_memory() -> None:
+    """What is computed here may allocate so much beside what this process holds: beyond, an allocation fails and says so, where
+    otherwise the kernel would end some process of the machine's, ours or not.
+
+    Linux only. Not beside CUDA, which reserves many times what it uses.
+    """
+    if not sys.platform.startswith("linux") or torch.cuda.is_available():
+        return
+    import resource  # which other systems may lack
+
+    lines = Path("/proc/self/status").read_text().splitlines()
+    held = next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmData"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = held + int(_BEYOND * LIMITS.memory)
+    if hard == resource.RLIM_INFINITY or most < hard:  # else the system's own bound is the lower one
+        resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
 def _warm_up() -> None:
     """Import and run what most computations need: the first one does not wait for it."""
     for one in (Experiment.default(), dataclasses.replace(Experiment.default("edge"), steps=2)):
-        for _ in computing(one):
-            pass
+        for answer in computing(one):
+            _draw(answer)
 
 
 def serve() -> None:
@@ -196,4 +218,5 @@ def serve() -> None:
     torch.set_num_threads(1)
     if sys.argv[2] == WARM:
         _warm_up()
+    bound_memory()
     _Serving(commands, answers, Store(Path(sys.argv[1]), memory_bytes=_MEMORY_BYTES)).serve()

@@ -13,6 +13,7 @@ import torch
 
 from landscapes import LANDSCAPES, Surface
 from optimizers import OPTIMIZERS, Optimizer, run
+from ravine.limits import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = [
@@ -63,6 +64,11 @@ def _is_new(kind: object, base: type) -> bool:
         and dataclasses.is_dataclass(kind)
         and kind is not base
     )
+
+
+def test_every_limit_of_a_server_is_documented() -> None:
+    told = set(re.findall(r"`(RAVINE_MAX_\w+)`", (ROOT / "docs" / "deployment.md").read_text()))
+    assert told == {f"RAVINE_MAX_{field.name.upper()}" for field in dataclasses.fields(Limits)}
 
 
 def test_every_file_that_the_readme_links_to_exists() -> None:

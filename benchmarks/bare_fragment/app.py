@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import Route
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
+from pages._held import Files  # noqa: E402
+
 
 @asynccontextmanager
 async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
-    from benchmarks.bare_fragment.packets import packets
+    from benchmarks.bare_fragment.packets import figure, packets
 
     packets("v=1")
+    figure()
     gc.collect()
     gc.freeze()
     yield {}
@@ -37,7 +40,8 @@ async def ready(_: Any) -> JSONResponse:
 
 
 app = st.App(
-    HERE / "page.py",
+    HERE / "main.py",
     lifespan=lifespan,
-    routes=[Route("/readyz", ready), Mount("/scripts/{version}", StaticFiles(directory=ROOT / "assets"))],
+    routes=[Route("/readyz", ready)],
+    middleware=[Middleware(Files)],
 )

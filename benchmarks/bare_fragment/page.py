@@ -9,7 +9,6 @@ import streamlit as st
 from benchmarks.bare_fragment.packets import ROOT, packets
 from pages import _components as components
 
-st.set_page_config(page_title="Bare fragment", layout="wide")
 st.html(ROOT / "assets" / "style.css")
 field, view, at = packets(urlencode(st.query_params.to_dict()))
 rows = sum(key.startswith("opt") and "." not in key for key in st.query_params.to_dict())

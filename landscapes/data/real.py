@@ -9,9 +9,11 @@ from __future__ import annotations
 import gzip
 import os
 from functools import lru_cache
+from importlib.util import find_spec
 from io import BufferedReader
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,10 +24,13 @@ VARIABLE = "RAVINE_DATA"
 
 
 def _digits(seed: int) -> Samples:
-    from sklearn.datasets import load_digits  # imported here: it takes a second that most uses never need
-
-    bunch = load_digits()
-    return Samples(torch.from_numpy(bunch.data).view(-1, 1, 8, 8) / 16, torch.from_numpy(bunch.target))
+    # What sklearn.datasets.load_digits reads; to import that takes a second, and links name digits before anything is computed.
+    found = find_spec("sklearn")
+    assert found is not None
+    assert found.submodule_search_locations
+    table = np.loadtxt(Path(found.submodule_search_locations[0], "datasets", "data", "digits.csv.gz"), delimiter=",")
+    images, labels = table[:, :-1], table[:, -1].astype(np.int64)
+    return Samples(torch.from_numpy(images).view(-1, 1, 8, 8) / 16, torch.from_numpy(labels))
 
 
 def _found(name: str, wanted: tuple[str, ...]) -> Path:

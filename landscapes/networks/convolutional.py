@@ -66,6 +66,10 @@ class Convolutional(Network):
         return 1 if stage is None else math.prod(math.ceil(size / 2**stage) for size in self.input_shape[1:])
 
     @property
+    def live(self) -> int:
+        return 6 * super().live  # windows are laid out side by side where they are multiplied
+
+    @property
     def widest(self) -> int:
         places = math.prod(self.input_shape[1:])
         return max(

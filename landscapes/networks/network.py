@@ -19,6 +19,7 @@ from landscapes.supervised import Supervised
 INITIALIZATIONS = ("lecun", "he", "xavier", "orthogonal", "mean_field")
 
 _CACHE_BYTES = 2 << 20  # what one evaluation may keep live on a CPU core before it falls out of the cache
+_GRAPH = 3  # numbers for each of a layer that a graph for second derivatives keeps, the layer's own among them
 _GPU_SHARE = 4  # on a GPU a chunk may take a quarter of the free memory
 
 
@@ -67,6 +68,11 @@ class Network(Supervised):
     @property
     def multiplications(self) -> int:
         return self.samples * sum((block.stop - block.start) * self.uses(block.name) for block in self.layout.blocks)
+
+    @property
+    def live(self) -> int:
+        layers = sum(len(block.shape) > 1 for block in self.layout.blocks)
+        return _GRAPH * self.samples * self.widest * layers + 4 * self.samples * math.prod(self.input_shape)
 
     @property
     def coupled(self) -> bool:

@@ -71,6 +71,10 @@ class Model(Landscape):
         rows += [self._begin(generator, row)[None] for row in range(runs)]
         return torch.cat(rows).to(dtype=dtype, device=device)
 
+    @property
+    def live(self) -> int:
+        return 8 * self.width
+
     def chunk(self, params: Tensor) -> int:
         return max(1, _CACHE_BYTES // (self.width * params.element_size()))
 

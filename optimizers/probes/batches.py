@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscapes import Landscape, setting, top_eigenpairs
+from landscapes.solvers import vectors as of_pairs
 from optimizers.probes.probe import Memory, Moment, Probe
 from optimizers.stepper import Stepper
 
@@ -45,6 +46,9 @@ class BatchSharpness(Probe):
 
     def entries(self, landscape: Landscape) -> tuple[str, ...]:
         return "mean over batches", "standard error"
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return 6 * self.draws + 8  # gradients and products on the batches that are drawn at a time
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         count = memory or 0
@@ -129,6 +133,9 @@ class BatchHessian(Probe):
     draws: int = setting(10, 1, 1000, label="Batches", help="Batches that one measurement is a mean over.")
     size: int = setting(0, 0, 100_000, label="Batch size", help="Samples in a batch; 0: as many as a step sees.")
 
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return of_pairs(landscape.dim, runs, 1)
+
     def refusal(self, landscape: Landscape, rule: Stepper) -> str:
         return _finite_sum(self, landscape)
 
@@ -177,6 +184,9 @@ class _PerSample(Probe):
         if landscape.coupled:
             return f"A sample has no loss of its own here, as with batch norm: {self.label} is not defined."
         return _finite_sum(self, landscape)
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return 4 * min(self.most, landscape.samples or 1) + 8  # the gradient of each sample, and what is made of it
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from landscapes import Eigenpairs, Landscape, Warm, eigenpairs, setting, top_eigenpairs
+from landscapes.solvers import vectors as of_pairs
 from optimizers.probes.probe import Memory, Moment, Probe, by_rule, unmeasured
 from optimizers.stepper import Stepper
 
@@ -18,6 +19,9 @@ class Sharpness(Probe):
     symbol = r"\lambda_{\max}(\nabla^2 L)"
     reference = "Cohen et al. 2021, arXiv:2103.00065"
     help = "The largest eigenvalue of the Hessian of the full loss, to a residual of 0.5 %."
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return of_pairs(landscape.dim, runs, 1)
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         pairs, memory = _top(moment, memory, 1)
@@ -37,6 +41,9 @@ class TopEigenvalues(Probe):
 
     def entries(self, landscape: Landscape) -> tuple[str, ...]:
         return tuple(f"λ{index}" for index in range(1, self.k + 1))
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return of_pairs(landscape.dim, runs, self.k)
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         pairs, memory = _top(moment, memory, self.k)
@@ -61,6 +68,9 @@ class PreconditionedSharpness(Probe):
         if rule.rule.preconditions:
             return ""
         return f"{rule.rule.label} does not divide by a diagonal: its preconditioned sharpness is not defined."
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return of_pairs(landscape.dim, runs, 1) + 8  # those of the scaling
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         scale = by_rule(moment, lambda rule, state: rule.preconditioner(state)).rsqrt()

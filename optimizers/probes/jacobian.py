@@ -119,6 +119,9 @@ class TrainingJacobian(Probe):
             )
         return ""
 
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return 24 * landscape.dim  # of the state's tensors as well
+
     def entries(self, landscape: Landscape) -> tuple[str, ...]:
         return tuple(f"σ{index}" for index in range(1, landscape.dim + 1))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from landscapes import Landscape, Warm, flow_end, setting, top_eigenpairs
+from landscapes.solvers import vectors as of_pairs
 from optimizers.probes.probe import Memory, Moment, Probe
 from optimizers.probes.spectrum import hessian_of
 from optimizers.stepper import Stepper
@@ -101,6 +102,9 @@ class SubspaceShare(Probe):
             return ""
         return f"{self.name} asks for {self.k} eigenvectors, and {landscape.name} has {landscape.dim} parameters."
 
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return of_pairs(landscape.dim, runs, self.k)
+
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         warm = Warm(memory)
         pairs = top_eigenpairs(
@@ -161,6 +165,9 @@ class GFSSharpness(Probe):
             most = int(_MOST_WORK / landscape.dim**2)
             return f"{needs} with its {landscape.dim} parameters {landscape.name} may have at most {most} samples, not {landscape.samples}."
         return ""
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return 8 + (8 * landscape.dim if landscape.dim <= self.most else 0)
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         values = moment.landscape.gfs_sharpness(moment.params)

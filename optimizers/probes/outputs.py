@@ -13,6 +13,7 @@ from landscapes import Landscape, Warm, eigenpairs, setting
 from landscapes.derivatives import Operator
 from landscapes.landscape import Trait
 from landscapes.learner import SCORES, Learner, Score
+from landscapes.solvers import vectors as of_pairs
 from optimizers.probes.probe import Memory, Moment, Probe
 from optimizers.stepper import Stepper
 
@@ -29,6 +30,9 @@ class _OfOutputs(Probe):
     @abstractmethod
     def operator(self, landscape: Learner, params: Tensor) -> Operator:
         """v -> A v at params (..., dim)."""
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return of_pairs(landscape.dim, runs, self.values().get("k", 1))
 
     def top(self, moment: Moment, memory: Memory, k: int) -> tuple[Tensor, Memory]:
         landscape, warm = moment.landscape, Warm(memory)

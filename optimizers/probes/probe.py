@@ -54,6 +54,10 @@ class Probe(Declared):
         """What the numbers are where each measurement is a vector of them; empty where it is one number."""
         return ()
 
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        """Parameter vectors of each of `runs` runs that one measurement holds at most, memory included."""
+        return 8
+
     @abstractmethod
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         """The values (N, ...), or (N, ..., m) for m entries, and the memory for the next; the first memory is None."""

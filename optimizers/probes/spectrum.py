@@ -9,6 +9,7 @@ from torch import Tensor
 
 from landscapes import Landscape, extreme_eigenvalues, setting
 from landscapes.derivatives import Operator
+from landscapes.extremes import most_products
 from landscapes.spectrum import frobenius, quadrature, trace
 from optimizers.probes.probe import Memory, Moment, Probe
 
@@ -33,6 +34,9 @@ class SmallestEigenvalue(Probe):
     def entries(self, landscape: Landscape) -> tuple[str, ...]:
         return "smallest eigenvalue", "error"
 
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return most_products(landscape.dim, runs) + 8
+
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         count = memory or 0
         ends = extreme_eigenvalues(hessian_of(moment), moment.params, seed=count)
@@ -54,6 +58,9 @@ class Trace(Probe):
 
     def entries(self, landscape: Landscape) -> tuple[str, ...]:
         return "trace", "standard error"
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return 4 * max(2, self.products // 3) + 8
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         count = memory or 0
@@ -93,6 +100,9 @@ class SpectralDensity(Probe):
     def entries(self, landscape: Landscape) -> tuple[str, ...]:
         count = min(self.steps, landscape.dim) * self.draws
         return tuple(f"{what} {index}" for what in ("node", "weight") for index in range(1, count + 1))
+
+    def vectors(self, landscape: Landscape, runs: int) -> int:
+        return 2 * min(self.steps, landscape.dim) + self.draws + 8
 
     def measure(self, moment: Moment, memory: Memory) -> tuple[Tensor, Memory]:
         both = quadrature(hessian_of(moment), moment.params, steps=self.steps, draws=self.draws)

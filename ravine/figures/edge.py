@@ -18,9 +18,10 @@ from optimizers import PROBES, Trajectory
 from optimizers.probes import SpectralDensity
 from ravine.figures.parts import finished
 from ravine.figures.ranges import above, around_zero, calm, ends, loss_ends, losses, most_loss
+from ravine.measures import TOP
 from ravine.overlay import Run
 from ravine.picture import COLORS, number, run_colors
-from ravine.stability import GAUGED, TOP, Gauge, gauges
+from ravine.stability import GAUGED, Gauge, gauges
 from ravine.words import plain, within
 
 if TYPE_CHECKING:  # Result.figure calls this package

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,14 +56,17 @@ def watched(log: Log) -> go.Figure:
                 line |= {"dash": "dot"}
             if field == "threshold":
                 style, line = {"mode": "lines"}, line | {"dash": "dash"}
-                name = f"threshold {log.header.get('threshold', '')}"
+                name = f"threshold {escape(log.header.get('threshold', ''))}"
             if seen.any():
                 figure.add_scatter(x=log.step[seen], y=values[seen], name=name, line=line, row=row, col=1, **style)
         figure.update_yaxes(title_text=title, type=scale, row=row, col=1)
     felt = log.felt[np.isfinite(log.felt)]
     limits = log.fields["threshold"][np.isfinite(log.fields["threshold"])]
     if limits.size and felt.size:  # a threshold far off must not squeeze what was measured
-        figure.update_yaxes(range=[0, 1.15 * max(felt.max(), min(limits.max(), 3 * felt.max()))], row=2, col=1)
+        top, limit = float(felt.max()), float(limits.max())
+        high = 1.15 * max(top, min(limit, 3 * top))
+        if np.isfinite(high):
+            figure.update_yaxes(range=[0, high], row=2, col=1)
     broken = np.isinf(log.fields["loss"]) | np.isinf(log.fields["train_loss"])
     if broken.any():
         figure.add_vline(

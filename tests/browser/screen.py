@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
 
-from playwright.sync_api import Locator, Page, TimeoutError
+from playwright.sync_api import Error, Locator, Page, TimeoutError
 
 PATIENCE = 60_000  # milliseconds until a wait gives up: an upper bound for a busy machine, never a pause
 # Plotly keeps arrays that came packed beside their packing.
@@ -79,8 +80,21 @@ class Screen:
         return self
 
     def wait(self, condition: str, argument: object = None) -> None:
-        """Wait for a JavaScript condition. Polled, because a busy page starves animation frames."""
-        self.page.wait_for_function(condition, arg=argument, polling=100, timeout=PATIENCE)
+        """Wait for a JavaScript condition. Asked from here: what Playwright would leave in the page to ask, the app's policy for
+        its pages forbids, and a busy page starves animation frames."""
+        until = time.monotonic() + PATIENCE / 1000
+        while not self._holds(condition, argument):
+            if time.monotonic() > until:
+                raise TimeoutError(f"In {PATIENCE / 1000:.0f} s this never held: {condition}")
+            self.page.wait_for_timeout(100)
+
+    def _holds(self, condition: str, argument: object) -> bool:
+        try:
+            return bool(self.page.evaluate(condition, argument))
+        except Error as failure:
+            if "Execution context was destroyed" in str(failure) or "navigat" in str(failure):
+                return False  # another page comes
+            raise
 
     def keyed(self, key: str, inside: str = "") -> Locator:
         """The widget with a key of Streamlit's, or a part of it."""

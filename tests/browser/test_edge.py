@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 from urllib.parse import parse_qs, urlsplit
+
+import torch
 
 from tests.browser.screen import TRACES
 from tests.browser.test_training import TINY, alert, button, finished
+from tests.browser.video import held
 
 SHORT = TINY.replace("steps=300", "steps=60").replace("20x20", "6")
 AXIS = "(row) => document.querySelector('.rv-figure').layout[row]?.title?.text"
@@ -165,5 +169,7 @@ def test_minibatches_and_another_probe(visit):
         screen.page.get_by_role("button", name="Video").click()
     assert download.value.suggested_filename in ("ravine-edge.webm", "ravine-edge.mp4")
     with open(download.value.path(), "rb") as file:
-        begun, ended = screen.page.evaluate(INK, base64.b64encode(file.read()).decode())
+        data = file.read()
+    begun, ended = screen.page.evaluate(INK, base64.b64encode(data).decode())
     assert 0 < begun < ended
+    assert json.loads(held(data))["provenance"]["torch"] == torch.__version__

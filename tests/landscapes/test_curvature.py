@@ -230,6 +230,27 @@ def test_a_second_eigenvalue_is_seen_to_overtake_the_first():
     assert after.products <= 4
 
 
+@pytest.mark.parametrize(
+    ("k", "risen"),
+    [(1, [12.0]), (2, [12.0, 12.0]), (3, [12.0, 12.0, 12.0]), (3, [12.0, 11.95, 11.9]), (3, [9.5, 9.5])],
+    ids=str,
+)
+def test_equal_eigenvalues_that_overtake_together_are_all_seen(k, risen):
+    """Of equal ones a drawn direction shows one. Each of the others is seen as well, but for its chance of at most 0.1."""
+    trials, dim, missed = 20, 200, 0
+    for seed in range(trials):
+        generator = torch.Generator().manual_seed(seed)
+        curvatures = torch.rand(dim, generator=generator, dtype=torch.float64)
+        curvatures[:3] = torch.tensor([10.0, 9.0, 8.0], dtype=torch.float64)
+        like = torch.zeros(dim, dtype=torch.float64)
+        before = eigenpairs(curvatures.mul, like, k, 1e-3, extra=7)
+        curvatures[100 : 100 + len(risen)] = torch.tensor(risen, dtype=torch.float64)
+        after = eigenpairs(curvatures.mul, like, k, 5e-3, start=before, extra=7, seed=seed + 1)
+        low = curvatures.sort(descending=True).values[:k] - after.proved[:k]
+        missed += bool((low > 5e-3 * after.values[0]).any())
+    assert missed <= 0.1 * len(risen) * trials + 1
+
+
 def test_an_exact_pair_to_start_from_is_kept():
     curvatures = torch.linspace(0, 1, 60, dtype=torch.float64)
     like = torch.zeros(2, 60, dtype=torch.float64)

@@ -1,7 +1,9 @@
 """Data sets against their definitions, scikit-learn, and what is declared about them; what a recipe does to any of them."""
 
+import importlib
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -87,6 +89,14 @@ def test_digits_are_those_of_sklearn_in_their_order():
     assert torch.equal(made.inputs, torch.tensor(bunch.data) / 16)
     assert made.targets.argmax(-1).tolist() == bunch.target.tolist()
     assert len(made.test_inputs) == 0
+
+
+def test_digits_are_read_without_importing_sklearn(monkeypatch):
+    """A link that names them is read within milliseconds, also by a process that has just begun."""
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(ImportError):
+        importlib.import_module("sklearn.datasets")
+    assert DATA["digits"].make(0).inputs.shape == (1797, 1, 8, 8)
 
 
 @pytest.mark.parametrize(

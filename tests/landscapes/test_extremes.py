@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from landscapes import LANDSCAPES, MLP, Formula, extreme_eigenvalues, extremes
+from landscapes import LANDSCAPES, MLP, Formula, extreme_eigenvalues, solvers
 from landscapes.curvature import hessian
-from landscapes.extremes import FEWEST, PRODUCTS, WHOLE
+from landscapes.extremes import PRODUCTS, WHOLE
+from landscapes.solvers import FEWEST
 from tests.sampling import sampled
 
 
@@ -101,7 +102,7 @@ def test_where_products_run_out_the_interval_is_wide_and_right():
 
 
 def test_large_matrices_take_fewer_products_than_would_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(extremes, "_NUMBERS", 50 * 4 * WHOLE)
+    monkeypatch.setattr(solvers, "_NUMBERS", 50 * 4 * WHOLE)
     values = torch.cat([spread(4 * WHOLE - 1, 0, 1) ** 4, torch.tensor([-1e-7], dtype=torch.float64)])
     for runs, products in ((1, 50), (9, FEWEST)):
         like = values.expand(runs, -1)

@@ -466,3 +466,10 @@ def test_no_module_of_the_package_evaluates_text():
                 regex = ast.unparse(node.func) == "re.compile"
                 compiled = regex or ast.unparse(node.func) == "torch.compile"
                 assert called not in forbidden or compiled, f"{path.name}:{node.lineno} calls {called}"
+
+
+def test_a_refusal_is_one_line_whatever_the_formula():
+    with pytest.raises(FormulaError) as refusal:
+        parse(":\n\t:", {})
+    assert str(refusal.value).isprintable()
+    assert "“: :” is not a formula" in str(refusal.value)

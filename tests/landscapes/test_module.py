@@ -426,6 +426,15 @@ def test_equality_is_by_origin_and_held_out_data_are_kept():
     assert other.test_set(torch.zeros(1)) is None
 
 
+class Turning(nn.Linear):
+    def __init__(self):
+        super().__init__(3, 2)
+        self.turns = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+
+    def forward(self, inputs):
+        return (super().forward(inputs) * self.turns).abs()
+
+
 class Detached(nn.Module):
     def __init__(self):
         super().__init__()
@@ -453,6 +462,7 @@ def frozen():
         (plain(), nn.MSELoss(), (X[:, :2], Y), ValueError, "cannot be evaluated on the data: RuntimeError: mat1"),
         (plain(), nn.MSELoss(reduction="none"), (X, Y), ValueError, "one number, the mean"),
         (Detached(), nn.MSELoss(), (X, Y), ValueError, "does not depend on the module's parameters"),
+        (Turning(), nn.MSELoss(), (X, Y), ValueError, "The parameter turns is complex: .*view_as_real"),
     ],
 )
 def test_what_does_not_fit_gets_a_sentence(module, loss, data, error, sentence):

@@ -706,3 +706,11 @@ def test_a_loss_that_calls_the_module_on_numbers_of_one_precision_is_narrow():
     assert any("torch.float32 only" in note for note in land.notes)
     expected = quiet(plain()).loss(land.start()[0]) + quiet(plain(), data=(X + 1, Y)).loss(land.start()[0])
     torch.testing.assert_close(land.loss(land.start()[0]), expected, rtol=1e-6, atol=0)  # float32
+
+
+def test_hooks_of_parameters_are_left_out_and_that_is_said():
+    scaled = plain()
+    scaled.a.weight.register_hook(lambda gradient: 0.5 * gradient)
+    land = quiet(scaled)
+    assert any("A hook of the parameter a.weight may change its gradient" in note for note in land.notes)
+    assert_same_landscape(land, quiet(plain()))

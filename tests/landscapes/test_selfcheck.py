@@ -96,19 +96,22 @@ def test_a_residual_network_for_color_images():
 
 
 @pytest.mark.prove
-def test_resnet_of_twenty_layers_in_single_precision():
+@pytest.mark.parametrize("training", [True, False])
+def test_resnet_of_twenty_layers_in_single_precision(training):
+    """Against SciPy's on products in double precision."""
+
     def made():
         sizes = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
         first = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-        return nn.Sequential(*first, *(Residual(*size, True) for size in sizes), *head(64)).eval()
+        return nn.Sequential(*first, *(Residual(*size, True) for size in sizes), *head(64)).train(training)
 
     module, inputs, labels = seeded(made), randn(4, 3, 32, 32), torch.arange(4) % 3
     land = quiet(module, functional.cross_entropy, (inputs, labels))
     assert land.model.curvature.way is Way.DOUBLE_BACKWARD
     assert not land.model.curvature.note
-    params = land.start(dtype=torch.float32)[0]
-    expected = top_by_scipy(plain_product(module, functional.cross_entropy, inputs, labels), params)
-    assert float(sharpness(land, params, tol=1e-3)[0]) == pytest.approx(expected, rel=1e-3)
+    product = plain_product(module.double(), functional.cross_entropy, inputs.double(), labels)
+    expected = top_by_scipy(product, land.start()[0])
+    assert float(sharpness(land, land.start(dtype=torch.float32)[0], tol=1e-3)[0]) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize("bits", [8, 4, 2])
@@ -237,3 +240,32 @@ def test_a_graph_that_takes_too_much_memory_is_built_block_by_block(monkeypatch)
         monkeypatch.setattr(where, land.model.graph_bytes(params) / 5)
     assert len(land.model.blocks(params)) == 5
     torch.testing.assert_close(land.hvp(params, params), whole)
+
+
+@pytest.mark.parametrize("made", [nn.utils.parametrizations.spectral_norm, nn.utils.spectral_norm])
+@pytest.mark.parametrize("seed", range(3))
+def test_spectral_norm_in_training_mode_is_told_as_what_it_is(made, seed):
+    """Its power iteration depends on the weights, which the gradient leaves out: little enough to be taken for the loss's."""
+
+    def discriminator():
+        layers = [
+            nn.Conv2d(3, 8, 3, 2, 1),
+            nn.Tanh(),
+            nn.Conv2d(8, 16, 3, 2, 1),
+            nn.Tanh(),
+            nn.Flatten(),
+            nn.Linear(64, 1),
+        ]
+        return nn.Sequential(*(made(one) if hasattr(one, "weight") else one for one in layers))
+
+    module, inputs = seeded(discriminator, seed).double(), randn(16, 3, 8, 8).double()
+    labels = (torch.arange(16) % 2)[:, None].double()
+    (note,) = (
+        one
+        for one in quiet(module, functional.binary_cross_entropy_with_logits, (inputs, labels)).notes
+        if one.startswith("Hessian-vector products")
+    )
+    assert note.startswith("Hessian-vector products are of the surrogate that is trained, not of the loss")
+    assert "where spectral norm in training mode takes the step of its power iteration" in note
+    in_use = quiet(module, functional.binary_cross_entropy_with_logits, (inputs, labels), training=False)
+    assert in_use.model.curvature == (Way.DOUBLE_BACKWARD, "", in_use.model.curvature.graph)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from landscapes import LANDSCAPES, Layout
+from landscapes import LANDSCAPES, MLP, Layout
 from landscapes.landscape import Differentiated
 from optimizers import OPTIMIZERS, Oracle, run
 from optimizers.matrix import eigenbasis, newton_schulz
@@ -191,3 +192,41 @@ def test_lamb_moves_by_a_share_of_the_size_that_counts(clip, length):
     start = torch.tensor([-1.2, 1.6], dtype=torch.float64)
     moved = run(land, OPTIMIZERS["lamb"](lr=0.1, clip=clip), start, 1).final - start
     torch.testing.assert_close(moved.norm(), torch.tensor(0.1 * length, dtype=torch.float64))
+
+
+class _Given:
+    """An oracle that gives one gradient for nothing."""
+
+    def __init__(self, layout, grad):
+        self.layout, self.grad = layout, grad
+
+    def __call__(self, params):
+        return self
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        OPTIMIZERS["muon"](),
+        OPTIMIZERS["muon"](steps=3),
+        OPTIMIZERS["shampoo"](freq=1),
+        OPTIMIZERS["shampoo"](freq=3),
+        OPTIMIZERS["soap"](freq=1),
+        OPTIMIZERS["soap"](freq=3, precondition_1d=True),
+    ],
+    ids=lambda rule: rule.name,
+)
+def test_a_rule_says_how_many_multiplications_its_products_take(rule, monkeypatch):
+    """As torch counts them, where factorizations cost nothing; over three steps after the first, which only begins."""
+    monkeypatch.setattr("optimizers.matrix.EIGH", 0)
+    monkeypatch.setattr("optimizers.matrix.QR", 0)
+    land = MLP(data="chebyshev", objective="squared", hidden=(7, 5))
+    params = land.start(1)[0]
+    oracle = _Given(land.layout, land.grad(params))
+    params, state = rule.step(params, rule.init(params), oracle)
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(3):
+            params, state = rule.step(params, state, oracle)
+    assert counter.get_total_flops() / 2 == pytest.approx(
+        3 * rule.multiplications(land.layout), abs=6 * len(land.layout.blocks)
+    )

@@ -29,7 +29,7 @@ def fresh_services(tmp_path, monkeypatch):
     """Every test has a store and a queue of its own."""
     monkeypatch.setenv("RAVINE_CACHE", str(tmp_path))
     monkeypatch.setattr(services, "crew", lambda: None)  # computations of milliseconds need no processes
-    shared = services.store, services.jobs, services.desk
+    shared = services.store, services.jobs, services.desks
     for one in shared:
         one.cache_clear()
     yield

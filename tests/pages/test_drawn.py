@@ -1,12 +1,13 @@
 """A picture is made once for a result, for as long as it lives."""
 
+import dataclasses
 import gc
 
 import plotly.graph_objects as plotly
 import pytest
 
 from pages import _drawn
-from pages._drawn import drawn
+from pages._drawn import drawn, shown
 from ravine import compute, picture
 from tests.pages.visitor import NETWORK_VIEWS, settled, small, sound, visit_link
 
@@ -17,6 +18,15 @@ def test_each_look_is_made_once():
     for one, look in ((result, "a"), (result, "b"), (result, "a"), (twin, "a")):
         assert drawn(one, lambda look=look: made.append(look) or look, look) == look
     assert made == ["a", "b", "a"]
+
+
+def test_pictures_that_came_with_a_result_are_not_made_again():
+    result = compute(small("edge"))
+    came = {"figure": b"as it came"}
+    result.shown_by(came)
+    assert shown(result, result.experiment) == came
+    other = shown(result, dataclasses.replace(result.experiment, relative=not result.experiment.relative))
+    assert b"threshold" in other["figure"]
 
 
 def test_pictures_go_with_their_result():
@@ -33,6 +43,17 @@ def test_so_many_looks_are_kept():
     for look in (*range(_drawn._LOOKS + 1), _drawn._LOOKS, 0):
         drawn(result, lambda look=look: made.append(look), look)
     assert made == [*range(_drawn._LOOKS + 1), 0]
+
+
+def test_so_many_bytes_are_kept():
+    made, result = [], compute(small("edge"))
+    large = b"x" * (_drawn._BYTES // 3)
+    for look in (0, 1, 2, 0, 1, 3, 0, 2):
+        drawn(result, lambda look=look: made.append(look) or {"figure": large, "told": ("", b"")}, look)
+    assert made == [0, 1, 2, 3, 2]
+    drawn(result, lambda: 4 * large, "larger than all")  # is kept, alone
+    drawn(result, lambda: made.append("again"), "larger than all")
+    assert made[-1] == 2
 
 
 @pytest.mark.parametrize(

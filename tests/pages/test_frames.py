@@ -7,6 +7,7 @@ import pytest
 from landscapes import LANDSCAPES
 from optimizers import OPTIMIZERS
 from pages import _sharing as sharing
+from pages._text import plain
 from ravine import compute
 from ravine.experiment import VIEWS
 from tests.pages.visitor import (
@@ -72,12 +73,14 @@ def test_a_page_says_whether_its_link_is_reproduced():
     experiment = EXAMPLES["descend"]
     fp = compute(experiment).fingerprint.write()
     app = visit("descend", experiment.to_query() | {"fp": fp})
-    assert [one.value for one in app.success] == ["Same to the bit: this machine got exactly the numbers of the link."]
+    assert [one.value for one in app.success] == [
+        plain("Same to the bit: this machine got exactly the numbers of the link.")
+    ]
     app.number_input(key="descend.steps").set_value(30).run()
     assert [one.value for one in (*app.info, *app.success, *app.warning)] == []
     other = compute(dataclasses.replace(experiment, steps=39)).fingerprint.write()
     app = visit("descend", experiment.to_query() | {"fp": other})
-    assert app.warning[0].value == "Different: 80 losses in the link, 82 here."
+    assert app.warning[0].value == plain("Different: 80 losses in the link, 82 here.")
 
 
 def test_surroundings_and_basins_are_sent_when_asked_for():

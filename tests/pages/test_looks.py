@@ -8,7 +8,7 @@ import torch
 from landscapes import MLP, top_eigenpairs
 from optimizers import OPTIMIZERS
 from pages import _services as services
-from ravine import Experiment, Result, compute, export
+from ravine import Experiment, Result, compute, export, inquiries
 
 EXPERIMENT = Experiment(
     landscape=MLP(data="chebyshev", objective="squared", hidden=(4,)),
@@ -24,7 +24,15 @@ def honest():
     return compute(EXPERIMENT)
 
 
-@pytest.mark.parametrize("look", [services.cut, services.spectrum], ids=["cut", "spectrum"])
+def cut(result, run, step):
+    return services.desk().answer(inquiries.cut(result, run, step)).value
+
+
+def spectrum(result, run, step):
+    return services.desk().answer(inquiries.spectrum(result, run, step)).value
+
+
+@pytest.mark.parametrize("look", [cut, spectrum])
 def test_a_forged_file_changes_nothing_for_others(honest, look):
     arrays = honest.arrays()
     forged = export.reopened(Result.from_arrays(EXPERIMENT, arrays | {"params": 3 * arrays["params"]}).packed())
@@ -33,7 +41,7 @@ def test_a_forged_file_changes_nothing_for_others(honest, look):
     of_forged, of_stored = look(forged, 0, 20), look(stored, 0, 20)
     assert of_forged is look(forged, 0, 20)
     assert of_stored is look(honest, 0, 20) is not of_forged  # the same numbers are looked at once
-    if look is services.cut:
+    if look is cut:
         for seen, result in ((of_forged, forged), (of_stored, stored)):
             (true,) = top_eigenpairs(EXPERIMENT.landscape, result.paths[0].params[-1]).values.tolist()
             assert seen.value == pytest.approx(true, rel=1e-3)
@@ -43,4 +51,4 @@ def test_a_forged_file_changes_nothing_for_others(honest, look):
 def test_a_run_that_goes_on_is_looked_at_anew(honest):
     arrays = honest.arrays()
     early = dataclasses.replace(honest, done=10, trajectory=dataclasses.replace(honest.trajectory, params=torch.from_numpy(0.5 * arrays["params"])))  # fmt: skip
-    assert services.cut(early, 0, 20) is not services.cut(honest, 0, 20)
+    assert cut(early, 0, 20) is not cut(honest, 0, 20)

@@ -41,8 +41,9 @@ EXAMPLES = {view: paths() if view in SURFACE_VIEWS else small(view) for view in 
 def visit(view, query=None):
     """A new visitor who opens a page by a link."""
     app = AppTest.from_file(str(PAGES / "_main.py"), default_timeout=PATIENCE)
-    if VIEWS[view].path:
-        app.switch_page(str(PAGES / f"{VIEWS[view].path}.py"))
+    path = VIEWS[view].path if view in VIEWS else view
+    if path:
+        app.switch_page(str(PAGES / f"{path}.py"))
     for key, value in (query or {}).items():
         app.query_params[key] = value
     app.run()

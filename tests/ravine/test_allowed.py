@@ -7,6 +7,7 @@ import torch
 
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS
+from ravine.cuts import rivals
 from ravine.experiment import VIEWS, Experiment
 from ravine.limits import LIMITS
 
@@ -84,8 +85,9 @@ def test_the_limit_of_work_is_sharp():
     network = small().landscape
     assert network.dim == 13
     wide = MLP(hidden=(1024, 1024))
-    # In evaluations of the loss, a gradient is three and a measurement 36, of which there is one more than there are steps.
-    most = (LIMITS.work // (wide.dim * wide.samples) - 36) // 39
+    # In evaluations of the loss, a gradient is three and a measurement 36, of which there is one more than there are steps;
+    # to keep the six vectors of each orthogonal takes 72 multiplications of each parameter.
+    most = (LIMITS.work // wide.dim - 36 * wide.samples - 72) // (39 * wide.samples + 72)
     assert small(landscape=wide, steps=most, every=1).steps == most
     with pytest.raises(ValueError, match="multiplications, and at most") as refusal:
         small(landscape=wide, steps=most + 1, every=1)
@@ -101,3 +103,30 @@ def test_work_counts_the_samples():
     assert small(landscape=wide, steps=10_000, batch_size=32, every=50).steps == 10_000
     with pytest.raises(ValueError, match="Choose fewer measurements"):
         small(landscape=wide, steps=10_000, batch_size=32)
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_the_seeds_of_other_solutions_are_seeds(others):
+    """They are refused where the experiment is made, not when it has begun; a link goes on with the default."""
+    most = 2**31 - 1 - others
+    plane = {"view": "slice", "plane": "solutions", "others": others, "steps": 5}
+    found = [one.seed for one in rivals(small(**plane, seed=most))]
+    assert found == [most + one for one in range(1, others + 1)]
+    with pytest.raises(ValueError, match=f"it must be at most {most}"):
+        small(**plane, seed=most + 1)
+    assert small(**(plane | {"plane": "random"}), seed=most + 1).seed == most + 1
+    link = small(**plane, seed=most).to_url().replace(f"seed={most}&", f"seed={most + 1}&", 1)
+    read, refusals = Experiment.from_url(link)
+    assert read == dataclasses.replace(small(**plane), seed=0)
+    assert len(refusals) == 1
+
+
+@pytest.mark.parametrize("rule", ["shampoo", "soap"])
+def test_work_counts_what_rules_factorize(rule):
+    """Ten samples make the gradient cheap, and nothing else."""
+    wide = MLP(data="digits", subset=10, objective="squared", hidden=(1024, 1024))
+    values = {"landscape": wide, "steps": 10_000, "every": 1000, "dtype": "float32"}
+    assert small(**values).steps == 10_000
+    with pytest.raises(ValueError, match=r"Choose fewer steps, or fewer parameters than [\d,]+\.$"):
+        small(**values, optimizers=(OPTIMIZERS[rule](),))
+    assert small(**values | {"steps": 10}, optimizers=(OPTIMIZERS[rule](),)).steps == 10

@@ -15,7 +15,7 @@ WELLS = Formula("(x^2 - 1)^2 + y^2", window=((-2.0, 2.0), (-2.0, 2.0)))
 
 def of(lr, steps=200):
     rule = OPTIMIZERS["gd"](lr=lr)
-    return basins(Experiment(WELLS, (rule,), steps=steps), rule)
+    return basins(Experiment(WELLS, (rule,), steps=steps, basins=1))
 
 
 def test_the_two_wells_share_the_window_evenly():

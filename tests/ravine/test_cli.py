@@ -8,22 +8,26 @@ import sys
 import sysconfig
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
 import streamlit.web.cli
+import uvicorn
 from PIL import Image
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 import ravine
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS, run
-from ravine import Experiment, browser, compute, own
+from ravine import Experiment, browser, compute, headers, own, teacher
 from ravine.cli import main
 from ravine.cluster import VARIABLE
 from ravine.export import WRITERS
 from ravine.files import KINDS
 from ravine.log import ENVIRONMENT, written
+from tests.awaiting import awaited
 
 ROOT = Path(ravine.__file__).parents[1]
 PATHS = Experiment(landscape=LANDSCAPES["booth"](), optimizers=(OPTIMIZERS["gd"](lr=0.02),), steps=5)
@@ -261,6 +265,9 @@ def started(monkeypatch):
     lines = []
     monkeypatch.setattr(streamlit.web.cli, "main", lambda: lines.append(sys.argv))
     monkeypatch.setattr(sys, "argv", ["ravine"])
+    for one in (headers.PROXIES, headers.EMBED_IN, headers.METRICS, teacher.ENVIRONMENT):
+        monkeypatch.setenv(one, "")  # comes back as it was, whatever the command sets
+        monkeypatch.delenv(one)
     return lines
 
 
@@ -297,11 +304,82 @@ def test_the_app_can_be_opened_to_others(started, capsys):
     assert sum(option.startswith("--server.address") for option in started[0]) == 1
 
 
+def test_the_word_of_a_proxy_is_taken_where_the_operator_says_so(started, monkeypatch):
+    def seen(client, *forwarded):
+        """The address of a visitor as the app learns it from uvicorn."""
+        scopes = []
+
+        async def inside(scope, receive, send):
+            scopes.append(scope)
+
+        config = uvicorn.Config(inside, log_config=None)
+        config.load()
+        layer = ProxyHeadersMiddleware(inside, trusted_hosts=config.forwarded_allow_ips)
+        given = [(b"x-forwarded-for", one.encode()) for one in forwarded]
+        awaited(layer({"type": "http", "client": (client, 1), "headers": given, "scheme": "http"}, None, None))
+        return scopes[0]["client"][0]
+
+    assert main(["app"]) == 0
+    assert seen("127.0.0.1", "203.0.113.7") == "127.0.0.1"  # anybody may write that
+    assert main(["app", "--proxy", "127.0.0.1, 10.0.0.0/8"]) == 0
+    assert seen("127.0.0.1", "203.0.113.7") == seen("10.1.2.3", "203.0.113.7") == "203.0.113.7"
+    assert seen("127.0.0.1", "6.6.6.6, 203.0.113.7, 10.9.9.9") == "203.0.113.7"  # the last that no proxy of ours wrote
+    assert seen("198.51.100.1", "203.0.113.7") == "198.51.100.1"
+
+
+def test_an_operators_own_setting_of_uvicorn_stays(started, monkeypatch):
+    monkeypatch.setenv(headers.PROXIES, "192.0.2.1")
+    assert main(["app"]) == 0
+    assert os.environ[headers.PROXIES] == "192.0.2.1"
+
+
+def test_the_teachers_key_is_told_where_it_was_made_up(started, capsys):
+    assert main(["app", "--teacher-key"]) == 0
+    link = re.search(r"http://127.0.0.1:8501/teach#(\S+) ", capsys.readouterr().out)
+    assert link
+    assert teacher.fits(link[1])
+    assert main(["app", "--teacher-key", "correct-horse-battery"]) == 0
+    assert "correct-horse-battery" not in capsys.readouterr().out
+    assert teacher.fits("correct-horse-battery")
+    assert "correct-horse-battery" not in str(started)  # as every user of the machine could read
+
+
+def test_who_may_frame_the_app_and_see_its_metrics(started):
+    assert main(["app", "--embed-in", "moodle.example.org", "https://*.b.c", "--metrics"]) == 0
+    assert os.environ[headers.EMBED_IN] == "moodle.example.org https://*.b.c"
+    assert headers.METRICS in os.environ
+    main(["app"])
+    # Browsers keep Streamlit's cookie from the app in another site's frame: with it no file could be dropped there.
+    embedded, alone = ("--server.enableXsrfProtection=false" in one for one in started)
+    assert embedded
+    assert not alone
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--embed-in", "*"], "is no host"),
+        (["--proxy", "*"], "must be addresses or networks"),
+        (["--teacher-key", "short"], "12 to 200 letters"),
+    ],
+)
+def test_what_guards_nothing_is_refused(arguments, said, started, capsys):
+    assert main(["app", *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert started == []
+
+
 def test_streamlit_knows_every_option(started):
     main(["app"])
     known = streamlit.config.get_config_options()
     for option in started[0][3:]:
         assert option.removeprefix("--").partition("=")[0] in known
+
+
+def test_the_version_is_that_of_the_installed_package():
+    ran = subprocess.run([sys.executable, "-m", "ravine", "--version"], capture_output=True, text=True, timeout=120)
+    assert (ran.returncode, ran.stdout) == (0, f"ravine {metadata.version('ravine')}\n")
+    assert ravine.__version__ == metadata.version("ravine")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["walk"], ["run", "/?steps=3", "-o", "run.pdf"]])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, composed
-from ravine import Experiment, compute, export
+from ravine import Experiment, compute, export, fitting
 from ravine.experiment import VIEWS
 from ravine.movie import FRAMES, SIZE, STRIP, gif, moves
 from ravine.player import player, plays
@@ -177,6 +177,41 @@ def test_a_file_whose_arrays_do_not_fit_is_refused(results):
         files[f"{name}__npy"] = buffer.getvalue()
     with pytest.raises(ValueError, match="not a results file"):
         export.reopened(_zip(**files))
+
+
+def unfit(experiment, arrays):
+    with pytest.raises(ValueError, match=r"fit|ascend|No result"):
+        fitting.check(experiment, arrays)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_a_result_has_fits_and_nothing_else(view, results):
+    experiment, arrays = results[view].experiment, results[view].arrays()
+    fitting.check(experiment, arrays)
+    unfit(experiment, arrays | {"surprise": np.zeros(3)})
+    for name, array in arrays.items():
+        unfit(experiment, arrays | {name: array.astype("S9")})
+        if array.dtype.kind != "U":
+            unfit(experiment, arrays | {name: array.astype(complex)})
+            if not name.rpartition("probes.")[1]:  # of which one may have any number of entries
+                unfit(experiment, arrays | {name: np.zeros((2, *array.shape), array.dtype)})
+        if array.ndim and name in (
+            "loss",
+            "grad_norm",
+            "params",
+            "plane.loss",
+            "plane.center",
+            "along.lr",
+            "sweep.known",
+        ):
+            unfit(experiment, arrays | {name: array[1:]})
+
+
+def test_steps_ascend_and_end_where_the_run_does(results):
+    experiment, arrays = results["descend"].experiment, results["descend"].arrays()
+    step = arrays["step"]
+    for other in (step[::-1].copy(), step - 1, step + 1, np.zeros_like(step)):
+        unfit(experiment, arrays | {"step": other})
 
 
 @pytest.mark.parametrize("preset", export.PRESETS)

@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import hashlib
 import math
 import os
 import subprocess
@@ -187,6 +188,25 @@ def test_another_processor_is_told_truly(here, tmp_path):
 def test_another_run_at_the_edge_is_not_the_same(here):
     for changes in ({"seed": 1}, {"optimizers": (GD(lr=0.301),)}):
         assert here["edge"].fingerprint.verdict(compute(edge(steps=450, **changes)).numbers).kind == "different"
+
+
+def test_a_digest_is_what_the_file_format_says():
+    """The SHA-256 of name, type, shape and little-endian bytes of each array by name, every NaN as the same."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "b": rng.normal(size=(7, 5)).astype(np.float32).T,
+        "a": rng.integers(9, size=(3, 0)),
+        "c": np.array([1.0, np.nan, -np.inf, -np.nan]),
+        "d": np.array(3.0),
+        "e": np.array([True, False]),
+        "f": np.zeros((0, 2)),
+    }
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.atleast_1d(arrays[name])
+        plain = np.array([np.nan if math.isnan(one) else one for one in array.ravel().tolist()], array.dtype)
+        found.update(f"{name} {array.dtype.str} {array.shape} ".encode() + plain.tobytes())
+    assert digest(arrays) == found.hexdigest()
 
 
 def test_precision_is_told_apart():

@@ -11,6 +11,7 @@ from ravine import Experiment, compute
 from ravine.experiment import VIEWS
 from ravine.fingerprint import Sampled
 from ravine.frame import KEYS, TITLE, Frame
+from ravine.link import together
 
 PRINTABLE = st.text("abXY 09&=#%+;<>*_é∂字", max_size=TITLE)
 CONTROLS = st.lists(st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True), unique=True, max_size=6)
@@ -83,3 +84,12 @@ def test_a_link_with_a_frame_computes_on_the_command_line():
     fp = compute(experiment).fingerprint.write()
     again, refusals = Experiment.from_url(experiment.to_url() + f"&title=A+valley&present=true&show=lr,start&fp={fp}")
     assert (again, refusals) == (experiment, [])
+
+
+def test_a_link_is_told_eight_things_at_most():
+    """About its experiment and its frame together; what is left out is counted."""
+    few, many = [f"{one}." for one in range(3)], [f"{one}." for one in range(7)]
+    assert together(few, few) == [*few, *few]
+    assert together(many, ["a."]) == [*many, "a."]
+    assert together(many, few) == [*many, "3 more values of the link were not used as they stand."]
+    assert len(together(many, many)) == len(together(few, many)) == 8

@@ -2,17 +2,21 @@
 
 import dataclasses
 import threading
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-import ravine.jobs
-from landscapes import MLP
+import ravine.engine
+import ravine.tasks
+from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS
-from ravine import Experiment, Store, compute, computing
-from ravine.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Busy, Job, Jobs
+from ravine import Experiment, Store, compute, computing, memory
+from ravine.crew import GivenUp
+from ravine.experiment import training
+from ravine.jobs import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Busy, Here, Job, Jobs
 
 PATIENCE = 60.0
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
@@ -87,7 +91,7 @@ def _closed():
 @pytest.fixture
 def work(monkeypatch):
     work = Work()
-    monkeypatch.setattr(ravine.jobs, "computing", work)
+    monkeypatch.setattr(ravine.tasks, "computing", work)
     yield work
     work.go(10_000)  # let every worker run out
 
@@ -149,6 +153,91 @@ def test_a_queue_is_served_in_order(jobs, work):
     work.go(1000)
     until(jobs, lambda: all(job.state == DONE for job in waiting))
     assert work.started == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0)])
+def test_what_several_start_from_is_trained_once(workers, order, tmp_path, monkeypatch):
+    trained, original = [], ravine.engine._training
+
+    def counted(one, *rest):
+        yield from original(one, *rest)
+        trained.append(one.key)
+
+    monkeypatch.setattr(ravine.engine, "_training", counted)
+    jobs = Jobs(Store(tmp_path), workers=workers, turn=0.0)
+    cut = experiment(view="slice", points=9)
+    asked = [cut, dataclasses.replace(cut, plane_seed=cut.plane_seed + 1), training(cut)]
+    for place in order:
+        jobs.submit(asked[place], f"visitor {place}")
+    found = [jobs.poll(one, f"visitor {place}") for place, one in enumerate(asked)]
+    until(jobs, lambda: all(job.state == DONE for job in found))
+    assert trained == [training(cut).key]
+    for one, job in zip(asked, found, strict=True):
+        assert job.result.numbers.digest == compute(one).numbers.digest
+
+
+def test_a_slice_goes_on_when_the_training_that_it_waits_for_is_given_up(jobs, work):
+    cut = experiment(view="slice", points=9)
+    jobs.submit(training(cut), "ada")
+    work.go()
+    until(jobs, lambda: jobs.poll(training(cut), "ada").result is not None)
+    waiting = jobs.submit(cut, "bob")
+    assert jobs.doubles(waiting)
+    assert waiting.result.trajectory is jobs.poll(training(cut), "ada").result.trajectory
+    jobs.cancel(training(cut), "ada")
+    assert not jobs.doubles(waiting)
+    work.go(1000)
+    until(jobs, lambda: waiting.state == DONE)
+    assert waiting.result.numbers.digest == compute(cut).numbers.digest
+
+
+@pytest.mark.parametrize("first", [training(experiment(view="slice", points=9)), experiment(view="slice", points=11)])
+def test_a_slice_that_waits_for_another_sees_what_that_one_trains(jobs, work, monkeypatch, first):
+    monkeypatch.setattr(ravine.engine, "_REPORT_SECONDS", 0.0)
+    cut = experiment(view="slice", points=9)
+    begun, waiting = jobs.submit(first, "ada"), jobs.submit(cut, "bob")
+    for _ in range(2):
+        given = waiting.given
+        work.go()
+        until(jobs, lambda given=given: waiting.given > given)
+        assert jobs.doubles(waiting)
+        assert waiting.result.experiment == cut
+        assert waiting.result.trajectory is begun.result.trajectory
+        assert not waiting.result.complete
+    work.go(1000)
+    until(jobs, lambda: waiting.state == DONE)
+    assert waiting.result.numbers.digest == compute(cut).numbers.digest
+
+
+def test_what_others_have_done_for_a_slice_is_not_its_own_pace(jobs, work, clock, monkeypatch):
+    monkeypatch.setattr(ravine.engine, "_REPORT_SECONDS", 0.0)
+    cut = experiment(view="slice", points=9)
+    slice_ = jobs.submit(cut, "bob")
+    work.go()
+    until(jobs, lambda: slice_.begun is not None)
+    assert slice_.begun[1] < 0.5
+    jobs.submit(training(cut), "ada")
+    clock.now = 2.0  # its turn is over, and it waits for what ada's job trains
+    work.go(10)
+    until(jobs, lambda: slice_.begun is None)
+    work.go(1000)
+    until(jobs, lambda: slice_.state == DONE)
+    assert slice_.begun[1] >= 0.5
+
+
+def test_a_queue_has_started_once_a_place_is_ready_and_stays_so(work, tmp_path):
+    class Slow(Here):
+        ready = False
+
+    place = Slow(Store(tmp_path))
+    jobs = Jobs(Store(tmp_path), crew=SimpleNamespace(hire=lambda: place, close=lambda: None))
+    until(jobs, lambda: jobs._slots[0].place is place)
+    assert not jobs.started
+    place.ready = True
+    assert jobs.started
+    place.ready = False  # a worker that is killed is followed by another: no reason to send visitors elsewhere
+    assert jobs.started
 
 
 def test_cancel_keeps_what_was_computed(jobs, work, clock):
@@ -295,7 +384,7 @@ class Steps:
 @pytest.fixture
 def steps(monkeypatch, clock):
     steps = Steps(clock)
-    monkeypatch.setattr(ravine.jobs, "computing", steps)
+    monkeypatch.setattr(ravine.tasks, "computing", steps)
     yield steps
     steps.gate.set()
 
@@ -313,6 +402,31 @@ def test_visitors_take_turns(steps, clock, tmp_path):
     assert set(steps.log[2:9:2]) <= {0, 1, 2}
     assert sorted(steps.log) == sorted([0, 1, 2, 9] * 5)
     assert bob.seconds == 5.0
+
+
+def test_the_time_until_a_turn_is_true_within_a_factor_of_two(steps, clock, tmp_path, monkeypatch):
+    told, began, mine = {}, {}, []
+
+    def noting(experiment, **options):
+        for result in steps(experiment, **options):
+            began.setdefault(experiment.seed, clock.now - 1.0)
+            for job in mine:
+                seed, wait = job.task.seed, jobs.wait(job)
+                if seed not in began and wait is not None:
+                    told.setdefault((seed, clock.now), wait)
+            yield result
+
+    monkeypatch.setattr(ravine.tasks, "computing", noting)
+    jobs = Jobs(Store(tmp_path), turn=1.0, forget_after=1000.0, yield_after=1000.0, clock=clock)
+    mine += [jobs.submit(experiment(seed), f"visitor {seed}") for seed in range(8)]
+    assert all(jobs.wait(job) is None for job in mine)  # nothing is known yet
+    steps.gate.set()
+    until(jobs, lambda: all(job.state == DONE for job in mine))
+    assert len(told) >= 12
+    for (seed, now), wait in told.items():
+        if began[seed] - now >= 1.0:  # else it is next, and no two turns are as long
+            assert (began[seed] - now) / 2 <= wait <= 2 * (began[seed] - now) + 1.0, (seed, now)
+    assert jobs.wait(mine[0]) is not None
 
 
 def test_a_job_alone_is_not_interrupted(steps, clock, tmp_path):
@@ -345,6 +459,93 @@ def test_a_waiting_job_that_had_a_turn_lets_go_when_cancelled(steps, clock, tmp_
     assert list(generator) == []
 
 
+# ------------------------------------------------------------------ long steps
+
+
+class LongSteps:
+    """A crew, a place and its computations in one: seeds from 100 take steps that end when told, all others none."""
+
+    stays, ready, ended, turn = True, True, False, 1.0
+
+    def __init__(self):
+        self.begun, self.through = [], threading.Event()
+
+    def hire(self):
+        return self
+
+    def steps(self, task):
+        return LongStep(self, task)
+
+    def step_back(self):
+        pass
+
+    def close(self):
+        self.through.set()
+
+
+class LongStep:
+    resting, seconds = True, 0.0
+
+    def __init__(self, crew, task):
+        self.crew, self.task, self.over = crew, task, False
+        self.given_up = threading.Event()
+        self.silent_for = lambda seconds: None
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.over:
+            raise StopIteration
+        self.over = True
+        self.crew.begun.append(self.task.seed)
+        silent = 0.0
+        while self.task.seed >= 100 and not self.crew.through.wait(0.005):
+            if self.given_up.is_set():
+                raise GivenUp
+            silent += 0.5
+            self.silent_for(silent)
+        return compute(self.task)
+
+    def give_up(self):
+        self.given_up.set()
+
+    def close(self):
+        pass
+
+
+def test_those_that_take_long_steps_hold_up_nobody(tmp_path):
+    """Two hold both places: the next is served after three seconds of their silence, and neither is stopped for it."""
+    crew = LongSteps()
+    jobs = Jobs(Store(tmp_path), workers=2, crew=crew)
+    long = [jobs.submit(experiment(seed), f"eve {seed}") for seed in (100, 101)]
+    until(jobs, lambda: all(job.silent >= 15.0 for job in long))  # alone they may be silent for ever
+    honest = [jobs.submit(experiment(seed), f"visitor {seed}") for seed in range(3)]
+    until(jobs, lambda: all(job.state == DONE for job in honest))
+    assert [job.state for job in long] == [RUNNING, RUNNING]
+    crew.through.set()
+    until(jobs, lambda: all(job.state == DONE for job in long))
+    until(jobs, lambda: len(jobs._slots) == 2)
+
+
+def test_who_takes_long_steps_is_stopped_only_for_want_of_places(tmp_path):
+    """Four hold the two places and the two beside them: one is stopped, after ten seconds, and with a sentence."""
+    crew = LongSteps()
+    jobs = Jobs(Store(tmp_path), workers=2, crew=crew)
+    long = [jobs.submit(experiment(seed), f"eve {seed}") for seed in range(100, 104)]
+    until(jobs, lambda: all(job.state == RUNNING for job in long))
+    assert min(job.silent for job in long[:2]) >= 3.0
+    honest = jobs.submit(experiment(0), "ada")
+    until(jobs, lambda: honest.state == DONE)
+    stopped = [job for job in long if job.state == FAILED]
+    assert len(stopped) == 1
+    assert stopped[0].silent >= 10.0
+    assert stopped[0].error.startswith("It gave no sign of progress for ")
+    crew.through.set()
+    until(jobs, lambda: not any(job.active for job in long))
+    assert sum(job.state == DONE for job in long) == 3
+
+
 # ------------------------------------------------------------------ bounds
 
 
@@ -357,6 +558,24 @@ def test_a_visitor_has_so_many_jobs(clock, tmp_path):
     assert [one.state for one in (first, second, third, other)] == [CANCELLED, QUEUED, QUEUED, QUEUED]
     with pytest.raises(Busy):
         jobs.submit(experiment(6), "eve")
+
+
+def test_what_would_not_fit_beside_what_has_begun_waits(work, tmp_path):
+    """Two places, and memory for one and a half trainings."""
+    small = dataclasses.replace(experiment(), landscape=LANDSCAPES["booth"](), view="descend", seed=7)
+    most = 1.5 * memory.of(experiment()).lasting
+    jobs = Jobs(Store(tmp_path), workers=2, memory=most)
+    first, second = jobs.submit(experiment(0), "ada"), jobs.submit(experiment(1), "bob")
+    work.wait(lambda: work.started == [0])
+    third = jobs.submit(small, "cleo")
+    work.wait(lambda: work.started == [0, 7])  # what takes next to nothing passes by
+    assert (first.state, second.state, third.state) == (RUNNING, QUEUED, RUNNING)
+    jobs.cancel(experiment(0), "ada")
+    work.go(1000)
+    until(jobs, lambda: second.state == third.state == DONE)
+    alone = Jobs(Store(tmp_path / "other"), workers=2, memory=1.0)  # nothing fits, and one has to begin
+    jobs = [alone.submit(experiment(seed), f"visitor {seed}") for seed in (2, 3)]
+    until(alone, lambda: all(one.state == DONE for one in jobs))
 
 
 def test_a_full_queue_is_busy(jobs, work):
@@ -418,6 +637,46 @@ def test_who_is_late_is_not_cancelled_but_for_want_of_room(tmp_path, clock):
     jobs.poll(experiment(1), "bob")
     newest = jobs.submit(experiment(2), "eve")
     assert [job.state for job in (late, waiting, newest)] == [CANCELLED, QUEUED, QUEUED]
+
+
+def test_a_page_that_asks_for_news_and_gets_none_is_not_late(tmp_path, clock):
+    jobs = Jobs(Store(tmp_path), workers=0, yield_after=5.0, clock=clock)
+    ada, bob = jobs.submit(experiment(0), "ada"), jobs.submit(experiment(1), "bob")
+    clock.now = 30.0
+    jobs.seen("bob")
+    assert (jobs.ahead(bob), jobs.ahead(ada)) == (0, 1)
+
+
+def test_a_class_of_sixty_with_a_long_run_each_is_served_whole(tmp_path, clock, monkeypatch):
+    """Each asks every twenty seconds, as pages do under load: nobody is cancelled, and nobody waits long for a first turn."""
+    seen = {seed: seed / 3 - 20.0 for seed in range(60)}  # not all at the same moment
+    real, began, states = compute(experiment()), {}, set()
+
+    def polls():
+        for seed in [seed for seed, last in seen.items() if clock.now - last >= 20.0]:
+            seen[seed] = clock.now
+            job = jobs.poll(experiment(seed), f"visitor {seed}")
+            states.add(job.state if job is not None else None)
+
+    def long(asked, **options):
+        began[asked.seed] = clock.now
+        gate.wait(PATIENCE)
+        for done in range(1, 9):
+            clock.now += 1.0
+            polls()
+            yield dataclasses.replace(real, experiment=asked, done=done, total=8)
+
+    gate = threading.Event()
+    monkeypatch.setattr(ravine.tasks, "computing", long)
+    jobs = Jobs(Store(tmp_path), clock=clock)
+    everyone = [jobs.submit(experiment(seed), f"visitor {seed}") for seed in range(60)]
+    gate.set()
+    until(jobs, lambda: not any(job.active for job in everyone))
+    assert [job.state for job in everyone] == [DONE] * 60
+    assert states <= {QUEUED, RUNNING, DONE}
+    assert all(job.seconds == 8.0 for job in everyone)  # nothing was computed twice
+    assert clock.now == 480.0
+    assert max(began.values()) <= 2 * 60.0
 
 
 def test_a_job_without_visitors_stops_itself(jobs, work, clock):
@@ -503,13 +762,17 @@ def test_the_queue_holds_what_is_waited_for(sequence):
             if seed in wanted:
                 assert job.state == QUEUED
                 seen[visitor, seed] = clock.now
+            elif (
+                job is not None and job.state == QUEUED
+            ):  # nobody has looked after it meanwhile: it is waited for again
+                seen[visitor, seed] = clock.now
             else:
                 assert job is None or job.state == CANCELLED
         else:
             jobs.cancel(experiment(seed), visitor)
             seen.pop((visitor, seed), None) if seed in wanted else None
             seen = {pair: when for pair, when in seen.items() if pair[1] != seed or clock.now - when <= 20.0}
-        waiting = {job.experiment.seed for job in jobs._waiting}
+        waiting = {job.task.seed for job in jobs._waiting}
         assert waiting >= {number for (_, number), when in seen.items() if clock.now - when <= 20.0}
         assert len(jobs._waiting) == len(waiting) <= 2
 
@@ -517,7 +780,7 @@ def test_the_queue_holds_what_is_waited_for(sequence):
 def test_closing_ends_the_workers_and_what_they_compute(tmp_path, monkeypatch):
     """A thread that is in torch when Python ends would take the process down with it."""
     work = Work()
-    monkeypatch.setattr(ravine.jobs, "computing", work)
+    monkeypatch.setattr(ravine.tasks, "computing", work)
     jobs = Jobs(Store(tmp_path), workers=2)
     running, waiting = [jobs.submit(experiment(seed), f"visitor {seed}") for seed in range(3)][::2]
     work.wait(lambda: len(work.started) == 2)

@@ -52,8 +52,10 @@ LEAST = {
     "steps": 1,
     "points": 5,
     "work": 500_000_000_000,
+    "memory": 2**28,
     "axis": 2,
     "updates": 10_000,
+    "sessions": 1,
 }
 
 

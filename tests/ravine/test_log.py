@@ -194,7 +194,7 @@ def test_losses_that_rise_or_end():
     assert "not finite from step 1 on: the run diverged" in log_with(loss=[1.0, "inf", "inf"]).findings()[-1]
     assert "not finite at step 1, and finite again later" in log_with(loss=[1.0, "inf", 1.0]).findings()[-1]
     assert log_with(train_loss=[None, None]).findings() == [
-        "2 steps logged, up to step 1; the curvature was never looked at."
+        "2 steps logged, up to step 1; the sharpness was not measured so far."
     ]
 
 
@@ -224,3 +224,17 @@ def test_a_log_of_an_earlier_version_is_read():
 def test_remarks_of_the_run_follow_the_notes():
     log = parsed((HEADER + written({"step": 7, "note": "Something changed."})).encode())
     assert log.sentences()[-2:] == ["one", "Step 7: Something changed."]
+
+
+def test_no_text_of_a_log_commands_a_terminal():
+    """What is printed of it is one line, and no control character is in it."""
+    told = {"optimizer": "S\x1b[2JGD", "threshold": "2 /\r\n lr\x00", "notes": ["one\ntwo\u202e"]}
+    header = json.dumps({"ravine": 1} | told).encode()
+    records = [
+        json.dumps({"step": step, "sharpness": 1.5, "threshold": 2.6, "note": "\x07"}).encode() for step in range(4)
+    ]
+    log = parsed(b"\n".join([header, *records, b""]))
+    assert log.header["optimizer"] == "S\N{REPLACEMENT CHARACTER}[2JGD"
+    assert log.header["threshold"] == "2 / lr\N{REPLACEMENT CHARACTER}"
+    assert log.header["notes"] == ["one two\N{REPLACEMENT CHARACTER}"]
+    assert all(one.isprintable() for one in log.sentences())

@@ -158,6 +158,26 @@ def test_results_are_good_for_as_long_as_the_code_and_what_it_computes_stay_the_
     assert identity("Bowl") != before["Bowl"]
 
 
+@pytest.mark.parametrize(
+    ("slow", "line", "where"),
+    [("time.sleep(0.7)", 2, "<module>"), ("class Net:\n def __init__(self): time.sleep(0.7)\nNet()", 3, "__init__")],
+)
+def test_code_that_takes_long_to_load_is_named_with_its_line(file, monkeypatch, capfd, slow, line, where):
+    monkeypatch.setattr(own, "_SLOW", 0.2)
+    file.with_name("late.py").write_text(
+        f"import time\n{slow}\nfrom landscapes import LANDSCAPES\nbowl = LANDSCAPES['booth']()\n"
+    )
+    register([f"{file.with_name('late.py')}:bowl"])
+    said = capfd.readouterr().err.splitlines()
+    assert (
+        f"late.py:bowl has been loading for 0 s, at late.py, line {line}, in {where}. The app opens when it is done."
+        in said[0]
+    )
+    monkeypatch.setattr(own, "_SLOW", 60.0)
+    register([f"{file}:ready"])
+    assert capfd.readouterr().err == ""
+
+
 def test_an_instance_in_the_file_needs_no_factory(file):
     assert register([f"{file}:ready"]) == ["own:ready"]
     assert LANDSCAPES["own:ready"]().c == 2.0

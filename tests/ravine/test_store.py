@@ -3,8 +3,11 @@
 import dataclasses
 import os
 import pickle
+import shutil
 import threading
+import tracemalloc
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
+import ravine.cabinet
 import ravine.store
 from landscapes import LANDSCAPES, MLP
 from optimizers import OPTIMIZERS
@@ -112,7 +116,7 @@ def test_another_version_has_other_files(what, tmp_path, monkeypatch):
     if what == "torch":
         monkeypatch.setattr(torch, "__version__", "0.0")
     else:
-        monkeypatch.setattr(ravine.store, "VERSION", "0.0")
+        monkeypatch.setattr(ravine.store, "__version__", "0.0")
     assert Store(tmp_path).get(EXAMPLES["edge"]) is None
     monkeypatch.undo()
     assert Store(tmp_path).get(EXAMPLES["edge"]) is not None
@@ -300,7 +304,7 @@ def test_a_read_only_folder_is_no_error(tmp_path, monkeypatch):
     def refuse(*args, **options):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(ravine.store.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(ravine.cabinet.tempfile, "NamedTemporaryFile", refuse)
     for name in ("replace", "utime", "unlink"):
         monkeypatch.setattr(os, name, refuse)
     store = Store(tmp_path)
@@ -341,3 +345,124 @@ def test_a_store_serves_several_threads(tmp_path):
     assert failures == []
     assert len(files(tmp_path)) == 8
     assert isinstance(Store(tmp_path).get(network(5)), Result)
+
+
+# ------------------------------------------------------------------ what writers leave, and what they take
+
+
+def large(numbers):
+    """A result whose path is that many numbers long."""
+    path = dataclasses.replace(
+        RESULTS["edge"].trajectory, params=torch.arange(float(numbers), dtype=torch.float64)[None]
+    )
+    return dataclasses.replace(RESULTS["edge"], trajectory=path)
+
+
+def test_a_file_is_written_and_read_without_a_copy_of_its_numbers(tmp_path):
+    result, store = large(15_000_000), Store(tmp_path)
+    size = result.nbytes
+
+    def taken(act):
+        tracemalloc.start()
+        kept = act()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return kept, peak
+
+    _, written = taken(lambda: store.put(result, keep=True))
+    assert written < size / 4
+    found, read = taken(lambda: Store(tmp_path).get(EXAMPLES["edge"]))
+    same(found, result)
+    assert size <= read < 1.25 * size
+
+
+def test_what_a_killed_writer_left_is_counted_and_removed_once_it_is_old(tmp_path):
+    """The ending is ours, or none: earlier versions gave none."""
+    store = Store(tmp_path)
+    store.put(made(0), keep=True)
+    (first,) = files(tmp_path)
+    size = first.stat().st_size
+    left = [tmp_path / "results" / "tmpabc.part", tmp_path / "pieces" / "some" / "tmpdef"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+        os.utime(path, (1000, 1000))
+    busy = tmp_path / "results" / "tmpghi.part"  # somebody may be writing it
+    busy.write_bytes(b"x" * size)
+    store.put(made(1), keep=True)
+    assert not any(path.exists() for path in left)
+    assert busy.exists()
+    os.utime(first, (1000, 1000))
+    Store(tmp_path, disk_bytes=int(3.5 * size)).put(made(2), keep=True)
+    assert not first.exists()  # the unfinished one takes its room
+    assert busy.exists()
+
+
+@pytest.fixture
+def small_disk(monkeypatch):
+    """A disk of so many bytes, played: writing beyond them raises as a full one does."""
+
+    def play(folder, most):
+        real = np.savez
+
+        def taken():
+            return sum(path.stat().st_size for path in files(folder))
+
+        def savez(file, **arrays):
+            file.write(b"x" * 100)  # a full disk is noticed on the way
+            file.flush()
+            if taken() + sum(one.nbytes for one in arrays.values()) > most:
+                raise OSError(28, "No space left on device")
+            file.seek(0)
+            real(file, **arrays)
+
+        monkeypatch.setattr(ravine.cabinet.np, "savez", savez)
+        monkeypatch.setattr(
+            ravine.cabinet.shutil, "disk_usage", lambda where: SimpleNamespace(free=max(0, most - taken()))
+        )
+
+    return play
+
+
+def test_on_a_full_disk_the_oldest_files_make_room(tmp_path, small_disk):
+    Store(tmp_path).put(made(0), keep=True)
+    (first,) = files(tmp_path)
+    small_disk(tmp_path, int(4.5 * first.stat().st_size))
+    store = Store(tmp_path)
+    for seed in range(8):
+        store.put(made(seed), keep=True)
+        os.utime(store._path(network(seed)), (1000 + seed, 1000 + seed))
+    kept = [seed for seed in range(8) if Store(tmp_path).get(network(seed)) is not None]
+    assert kept[-1] == 7  # what is new is kept
+    assert kept == list(range(kept[0], 8))
+    assert all(path.suffix == ".npz" for path in files(tmp_path))
+
+
+def test_a_result_that_no_disk_would_hold_drives_nothing_out(tmp_path, small_disk):
+    store = Store(tmp_path)
+    for seed in range(3):
+        store.put(made(seed), keep=True)
+    small_disk(tmp_path, sum(path.stat().st_size for path in files(tmp_path)) + 1000)
+    huge = dataclasses.replace(large(100_000), experiment=network(9))
+    store.put(huge, keep=True)
+    assert store.get(network(9)) is huge
+    assert [Store(tmp_path).get(network(seed)) is not None for seed in (0, 1, 2, 9)] == [True] * 3 + [False]
+
+
+def test_a_folder_that_goes_while_room_is_made_is_no_error(tmp_path, monkeypatch):
+    """Another process clears its shelf once the whole is there."""
+    store, look = Store(tmp_path), os.scandir
+    for seed in range(3):
+        store.shelf(network(seed)).put(0, (torch.ones(5),))
+    gone, *_, stays = sorted((tmp_path / "pieces").iterdir())
+
+    def late(path="."):
+        if str(path) == str(gone):
+            shutil.rmtree(gone)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", late)
+    store.put(RESULTS["edge"], keep=True)
+    assert not gone.exists()
+    assert list(stays.iterdir())
+    assert Store(tmp_path).get(EXAMPLES["edge"]) is not None

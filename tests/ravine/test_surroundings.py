@@ -98,14 +98,16 @@ def test_the_region_of_stability_is_the_threshold_on_the_largest_curvature():
 
 def test_a_packet_holds_what_was_asked_for_and_no_more():
     result, found = around(OPTIMIZERS["gd"](lr=0.05), OPTIMIZERS["adam"](lr=0.1))
-    header, floats = unpack(descend_view(result, "id", wanted=["curvature", "gradient"]))
+    header, floats = unpack(descend_view(result, "id", around=surroundings(result, ["curvature", "gradient"])))
     assert header["overlays"] == ["gradient", "curvature"]
     blocks = floats.reshape(2, 4 + 2 + 3, 13)
     np.testing.assert_array_equal(blocks[1, 4:6].T, single(found["gradient"][:, 1]))
     np.testing.assert_array_equal(blocks[0, 6:].T, single(found["curvature"][:, 0]))
-    header, floats = unpack(descend_view(result, "id", wanted=["stability"]))
+    header, floats = unpack(descend_view(result, "id", around=surroundings(result, ["stability"])))
     np.testing.assert_array_equal(floats[-(GRID**2) :].reshape(GRID, GRID), single(largest_curvature(Formula(TEXT))))
-    assert unpack(descend_view(result, "id", wanted=["step"], only_start=True))[0]["overlays"] == []
+    assert (
+        unpack(descend_view(result, "id", around=surroundings(result, ["step"]), only_start=True))[0]["overlays"] == []
+    )
 
 
 def test_an_unknown_aspect_is_told():

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import ravine
-from landscapes import eigenpairs, from_module
+from landscapes import ModuleLandscape, eigenpairs, from_module
 from ravine import torch_rules, watching
 from ravine.pace import Pace
 from tests.ravine.training import X, Y, network, trained
@@ -53,22 +53,37 @@ def test_what_is_logged_is_what_the_run_did(tmp_path):
     np.testing.assert_array_equal(log.felt, log.fields["preconditioned_sharpness"])
 
 
-def test_the_first_look_is_at_few_samples_and_says_so(tmp_path):
-    module = network()
+def normalized(dtype=torch.float64):
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        layers = [nn.Linear(1, 6), nn.BatchNorm1d(6, track_running_stats=False), nn.Tanh(), nn.Linear(6, 1)]
+        return nn.Sequential(*layers).to(dtype)
+
+
+@pytest.mark.parametrize("make", [network, normalized])
+def test_the_first_look_is_at_few_samples_and_says_so(make, tmp_path):
+    """With batch norm in training mode, too, where they are a batch of their own."""
+    module = make()
     optimizer = SGD(module.parameters(), lr=1e-9)  # stays where it is
     inputs = torch.linspace(-1, 2, 300, dtype=torch.float64)[:, None]
-    data = (inputs, torch.sin(3 * inputs))
-    probe = ravine.watch(module, nn.MSELoss(), data, optimizer, every=1, to=tmp_path / "a.ravine", budget=1e9)
+    targets = torch.sin(3 * inputs)
+    probe = ravine.watch(
+        module, nn.MSELoss(), (inputs, targets), optimizer, every=1, to=tmp_path / "a.ravine", budget=1e9
+    )
     trained(module, optimizer, 2, probe)
     log = ravine.read_log(tmp_path / "a.ravine")
     assert log.fields["curvature_samples"].tolist() == [128, 300, 300]
+    assert "Measured 3 times, from step 0 to step 2 of 2 (the first time on 128 of 300 samples)" in log.sentences()[1]
     params = {name: one.detach() for name, one in module.named_parameters()}
+    spread = torch.arange(128) * 300 // 128
     # A residual of a tenth bounds the first eigenvalue to a tenth; it is of the second order, as the later ones are.
-    for count, seen, error in zip((128, 300, 300), log.fields["sharpness"], (0.03, 1e-3, 1e-3), strict=True):
+    for picked, seen, error in zip(
+        (spread, slice(None), slice(None)), log.fields["sharpness"], (0.03, 1e-3, 1e-3), strict=True
+    ):
 
-        def loss(*values, count=count):
-            outputs = torch.func.functional_call(module, dict(zip(params, values, strict=True)), inputs[:count])
-            return nn.functional.mse_loss(outputs, data[1][:count])
+        def loss(*values, picked=picked):
+            outputs = torch.func.functional_call(module, dict(zip(params, values, strict=True)), inputs[picked])
+            return nn.functional.mse_loss(outputs, targets[picked])
 
         blocks = torch.autograd.functional.hessian(loss, tuple(params.values()))
         sizes = [one.numel() for one in params.values()]
@@ -77,8 +92,24 @@ def test_the_first_look_is_at_few_samples_and_says_so(tmp_path):
             for row, rows in zip(blocks, sizes, strict=True)
         ])  # fmt: skip
         assert seen == pytest.approx(float(torch.linalg.eigvalsh(whole)[-1]), rel=error)
-    whole_loss = float(nn.functional.mse_loss(module(inputs), data[1]).detach())
+    whole_loss = float(nn.functional.mse_loss(module(inputs), targets).detach())
     np.testing.assert_allclose(log.fields["loss"], whole_loss, rtol=1e-6)
+
+
+def test_a_loss_that_is_no_mean_is_never_looked_at_in_part(tmp_path):
+    """Of the five largest errors among 128 samples the curvature says nothing about that of five among 300."""
+    module = network()
+    optimizer = SGD(module.parameters(), lr=1e-9)
+    inputs = torch.linspace(-1, 2, 300, dtype=torch.float64)[:, None]
+
+    def worst(outputs, targets):
+        return (outputs - targets).square().flatten().topk(5).values.mean()
+
+    probe = ravine.watch(
+        module, worst, (inputs, torch.sin(3 * inputs)), optimizer, every=1, to=tmp_path / "a.ravine", budget=1e9
+    )
+    trained(module, optimizer, 1, probe)
+    assert ravine.read_log(probe.to).fields["curvature_samples"].tolist() == [300, 300]
 
 
 def test_an_eigenvalue_that_is_not_proved_to_be_the_largest_is_not_logged(tmp_path, monkeypatch):
@@ -135,8 +166,66 @@ def test_the_budget_bounds_what_watching_takes(tmp_path, monkeypatch):
     measured = log.step[np.isfinite(log.fields["sharpness"])]
     assert len(log.step) == 101  # the cheap numbers at each
     # One at once; then 5 s for each 50 s of training, of which the first 50 pay for that one; a second of each is on top.
-    assert measured.tolist() == [0, 92, 152]
+    assert measured.tolist() == [0, 106, 152]
     assert log.fields["cost"][-1] == pytest.approx(15 / 214, abs=1e-4)
+
+
+def test_the_budget_holds_for_the_first_look_too(tmp_path, monkeypatch):
+    """By a clock of ours: a training step takes 1 s, a gradient of the watched data 0.01 s a sample, a look 5 s."""
+    now = [0.0]
+    monkeypatch.setattr(watching, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    module = network()
+    optimizer = SGD(module.parameters(), lr=0.05)
+    probe = ravine.watch(
+        module, nn.MSELoss(), (X.double(), Y.double()), optimizer, every=5, to=tmp_path / "a.ravine", budget=0.1
+    )
+    look, gradient = probe._curvature, ModuleLandscape.value_and_grad
+
+    def slow(self, params, batch=None):
+        now[0] += 0.01 * (12 if batch is None else len(batch))
+        return gradient(self, params, batch)
+
+    def slower(*arguments):
+        began = now[0]
+        record = look(*arguments)
+        now[0] = began + 5.0
+        arguments[-1][:] = [0.25] * 18  # seconds of each product
+        return record
+
+    monkeypatch.setattr(ModuleLandscape, "value_and_grad", slow)
+    monkeypatch.setattr(probe, "_curvature", slower)
+    for step in range(200):
+        now[0] += 1.0
+        trained(module, optimizer, 1, probe)
+        if step == 60:
+            early = ravine.read_log(probe.to)
+        assert probe._spent <= 0.1 * step + 1.0 + 0.01
+    # 65 gradients of 12 samples, by one of eight, are 7.8 s, of which one is given: the others are a tenth of 70 s.
+    assert early.remarks == (
+        "Step 0: The first look at the curvature is put off: it takes about 7.8 s, which 10 % of the time (budget) have paid for "
+        "after about 70 s of training.",
+    )
+    assert early.findings()[0] == "13 steps logged, up to step 60; the sharpness was not measured so far."
+    log = ravine.read_log(probe.to)
+    measured = log.step[np.isfinite(log.fields["sharpness"])]
+    assert measured.tolist() == [75, 130, 155]  # the second is expected to take longer
+
+
+@pytest.mark.parametrize(
+    ("fixed", "each", "count", "expected"), [(0.0, 1e-3, 128, 8.32), (4e-3, 1e-6, 128, 0.27), (0.0, 1.0, 1, 65.0)]
+)
+def test_what_the_first_look_takes_is_guessed_from_gradients_of_few_samples(fixed, each, count, expected):
+    pace, tried = Pace(0.1, 1), []
+
+    def gradient(samples):
+        tried.append(fixed + each * samples)
+        return tried[-1] + (0.05 if len(tried) == 1 and fixed else 0.0)  # what is prepared at the first time
+
+    pace.guess(gradient, count)
+    assert pace.expected == pytest.approx(expected, rel=0.05)
+    assert sum(tried) <= max(0.2, each * count)
+    assert pace.wait(0.0) == pytest.approx(max(0.0, (pace.expected - 1) / 0.1))
+    assert pace.affords(0, 0.0, 0.0) == (expected <= 1)
 
 
 def test_a_killed_run_leaves_a_readable_log(tmp_path):
