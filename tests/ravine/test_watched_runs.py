@@ -187,7 +187,9 @@ def test_what_is_frozen_is_as_it_is_now(tmp_path):
 def test_when_all_is_frozen_the_run_goes_on_unmeasured(tmp_path):
     model, (inputs, targets) = network(), data()
     optimizer = SGD(model.parameters(), lr=0.1)
-    probe = ravine.watch(model, nn.CrossEntropyLoss(), (inputs, targets), optimizer, every=1, to=tmp_path / "a.ravine")
+    probe = ravine.watch(
+        model, nn.CrossEntropyLoss(), (inputs, targets), optimizer, every=1, to=tmp_path / "a.ravine", budget=None
+    )
     functional.cross_entropy(model(inputs), targets).backward()
     optimizer.step()
     model.requires_grad_(False)
