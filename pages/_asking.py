@@ -19,7 +19,8 @@ from pages._text import plain
 from ravine import Experiment, Result
 from ravine.crew import Failed
 from ravine.desk import Late
-from ravine.jobs import CANCELLED, DONE, FAILED, QUEUED, Busy, Job
+from ravine.job import CANCELLED, DONE, FAILED, QUEUED, Job
+from ravine.jobs import Busy
 from ravine.tasks import Inquiry, T, Task
 
 _EVERY = 0.5  # seconds between two looks at a running job

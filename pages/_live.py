@@ -18,7 +18,7 @@ from pages._drawn import drawn
 from pages._link import reproduced
 from pages._text import plain
 from ravine import Experiment, Result
-from ravine.jobs import Job
+from ravine.job import Job
 from ravine.pictures import NOTHING, sent
 from ravine.question import unanswered
 

@@ -17,10 +17,11 @@ from ravine import Experiment, Store
 from ravine.cluster import Cluster, from_environment
 from ravine.crew import Crew
 from ravine.desk import Desk, Late, Memory
-from ravine.jobs import Here, Jobs
+from ravine.jobs import Jobs
 from ravine.limits import LIMITS
 from ravine.memory import machine
 from ravine.own import register_from_environment
+from ravine.place import Here
 from ravine.rooms import Rooms
 from ravine.seats import Seats
 

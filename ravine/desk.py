@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from ravine.crew import Failed, Lost
-from ravine.jobs import Place, Steps
+from ravine.place import Place, Steps
 from ravine.store import Store
 from ravine.tasks import Answer, Task, is_short, said
 from ravine.turns import Turns

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
+from ravine.ledger import Had
+
 _TURNS = 400  # that are played; what is not through by then goes on at the pace that it had
 
 
@@ -20,16 +22,6 @@ class Player:
     left: float = inf  # seconds of turns until it is through
     late: bool = False
     comes: float = 0.0  # in so many seconds, as far as can be told
-
-
-class Had(NamedTuple):
-    """What a visitor has had; the smallest comes next."""
-
-    seconds: float = 0.0
-    last: int = 0  # the number of their last turn: of equals, whose was earliest comes first, or who had none yet
-
-    def with_turn(self, seconds: float, turn: int) -> Had:
-        return Had(self.seconds + seconds, turn)
 
 
 class Forecast(NamedTuple):

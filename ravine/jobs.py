@@ -10,176 +10,30 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cached_property
 from math import inf
-from typing import Any, Protocol
 
 import torch
 
-from ravine import memory as taking
 from ravine.crew import Crew, Failed, GivenUp, Lost
-from ravine.cuts import Known, trainings
+from ravine.cuts import Known
 from ravine.engine import begun_by
-from ravine.experiment import Experiment
-from ravine.forecast import Forecast, Had, Player, forecasts
+from ravine.forecast import Forecast, Player, forecasts
+from ravine.job import CANCELLED, DONE, FAILED, RUNNING, Job, Slot
+from ravine.ledger import Had, Ledger
+from ravine.place import Here, Place
 from ravine.store import Store
-from ravine.tasks import Answer, Task, answers, said
+from ravine.tasks import Task, said
 
 _RECENT = 0.2  # weight of the last one in what turns, or computations, take
 _LIKE = 30.0  # seconds ahead in which as many computations come as came in the last
 _FRESH = 0.5  # seconds for which a forecast is told again
-QUEUED, RUNNING, DONE, CANCELLED, FAILED = "queued", "running", "done", "cancelled", "failed"
 
 
 class Busy(RuntimeError):
     """The queue is full: a sentence for the visitor."""
-
-
-class Steps(Protocol):
-    """A computation that goes on when it is pulled."""
-
-    resting: bool  # is nothing computed until the next pull?
-    seconds: float  # that it was computed, up to its last sign of life
-    silent_for: Callable[
-        [float], object
-    ]  # called now and then while a pull waits, with the seconds since a sign of life
-
-    def __iter__(self) -> Iterator[Answer]: ...
-
-    def __next__(self) -> Answer: ...
-
-    def give_up(self) -> None:
-        """Says, from another thread, that nobody wants it any more: a pull that waits raises GivenUp if it can."""
-
-    def close(self) -> None: ...
-
-
-class Place(Protocol):
-    """Where jobs are computed, one at a time: a worker process, or this one."""
-
-    stays: bool  # must a computation go on where it began?
-
-    @property
-    def ready(self) -> bool:
-        """Has it started?"""
-
-    @property
-    def ended(self) -> bool: ...
-
-    def steps(self, task: Task) -> Steps: ...
-
-    def step_back(self) -> None:
-        """Leave the processors to others."""
-
-    def close(self) -> None: ...
-
-
-class Here:
-    """This process, in the thread that pulls: what hangs cannot be ended, and ends a cancelled one at its next result."""
-
-    stays, ready, ended = False, True, False
-
-    def __init__(self, store: Store, executor: Executor | None = None, known: Known | None = None):
-        self._options = {"store": store, "executor": executor, "known": known}
-
-    def steps(self, task: Task) -> Steps:
-        return _Generated(answers(task, **self._options))  # type: ignore[arg-type]
-
-    def step_back(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-class _Generated:
-    """A generator as steps."""
-
-    resting = True
-
-    def __init__(self, results: Iterator[Answer]):
-        self._results, self.seconds = results, 0.0
-        self.silent_for: Callable[[float], object] = lambda seconds: None
-
-    def __iter__(self) -> Iterator[Answer]:
-        return self
-
-    def __next__(self) -> Answer:
-        began = time.monotonic()
-        try:
-            return next(self._results)
-        finally:
-            self.seconds += time.monotonic() - began
-
-    def give_up(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self._results.close()  # type: ignore[attr-defined]
-
-
-@dataclass(eq=False)
-class _Slot:
-    """One of those that compute: a thread that serves one job at a time, in a place of its own."""
-
-    place: Place | None = None
-    job: Job | None = None
-    began: float = 0.0  # when its turn did
-    charged: dict[str, float] = field(default_factory=dict)  # visitor -> seconds that the turn was to take
-    idle: bool = False  # does it wait for a job?
-    aside: bool = False  # another has taken its part, and it only finishes what it has
-
-
-@dataclass(eq=False)
-class Job:
-    """One computation and who waits for it. Read it freely; only the manager changes it."""
-
-    task: Task
-    state: str = QUEUED
-    result: Any = None  # the answer, partial until done
-    given: int = 0  # answers so far
-    error: str = ""
-    seconds: float = 0.0  # of computing so far
-    owners: dict[str, float] = field(default_factory=dict)  # visitor -> when last seen
-    steps: Steps | None = field(default=None, repr=False)  # where it goes on
-    home: _Slot | None = field(default=None, repr=False)  # who alone can go on with them
-    took: float | None = None  # seconds of its last turn, as long as those are while others wait
-    step: float = 0.0  # seconds of the longest step in it
-    losses: int = 0  # of workers that ended while they computed it
-    silent: float = 0.0  # seconds since it last gave a sign of life, as far as can be told
-    begun: tuple[float, float] | None = (
-        None  # seconds and share when the first result came: what was kept costs nothing
-    )
-
-    @property
-    def active(self) -> bool:
-        return self.state in (QUEUED, RUNNING)
-
-    @cached_property
-    def trainings(self) -> dict[str, Experiment]:
-        """What it begins with, and others may begin with too or be, by the keys."""
-        return {one.key: one for one in trainings(self.task)} if isinstance(self.task, Experiment) else {}
-
-    @cached_property
-    def memory(self) -> int:
-        """Bytes that it holds from its first step to its last, by prediction."""
-        return taking.of(self.task).lasting if isinstance(self.task, Experiment) else 0
-
-    @property
-    def share(self) -> float:
-        """How much of the work is done, from 0 to 1."""
-        return self.result.done / self.result.total if self.result is not None else 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Of computing without a pause, at the pace so far; None until there is a pace."""
-        seconds, share = self.begun or (0.0, 0.0)
-        gained = self.share - share
-        return (self.seconds - seconds) * (1 - self.share) / gained if gained > 0.02 else None
 
 
 class Jobs:
@@ -222,10 +76,8 @@ class Jobs:
         self._told: tuple[float, dict[Job, Forecast]] = -1.0, {}
         self._came: list[float] = []  # when new ones did, of late
         self._here: dict[str, float] = {}  # visitor -> when their page last asked whether there is more
-        self._turns = 0  # given so far
-        # Visitor -> what they have been given of turns, beside what those had who had the least when they began.
-        self._had: dict[str, Had] = {}
-        self._by: dict[str, _Slot] = {}  # visitor -> the slot that gave it
+        self._ledger = Ledger()
+        self._by: dict[str, Slot] = {}  # visitor -> the slot that gave it
         self._changed = threading.Condition()
         self._crew, self._known = crew, Known()
         self._executor = executor
@@ -234,7 +86,7 @@ class Jobs:
                 os.cpu_count() or 1, "ravine-pieces", initializer=torch.set_num_threads, initargs=(1,)
             )
         self._closed = self._started = False
-        self._slots: list[_Slot] = []
+        self._slots: list[Slot] = []
         self._workers: list[threading.Thread] = []
         with self._changed:
             for _ in range(workers):
@@ -276,10 +128,8 @@ class Jobs:
                 freed = sum(other in self._waiting and set(other.owners) == {owner} for other in given_up)
                 return len(self._waiting) - freed >= self._limit
 
-            if not mine and not (
-                job is not None and job.active and owner in job.owners
-            ):  # who begins anew owes nothing
-                self._had[owner] = Had(self._least())
+            if not mine and not (job is not None and job.active and owner in job.owners):
+                self._ledger.begin(owner, self._here_now())
             if new and full():
                 self._make_room(now)
             if new and full():
@@ -304,7 +154,8 @@ class Jobs:
             job = self._jobs.get(task.key)
             if job is not None and job.active:
                 job.owners[owner] = now
-                self._had.setdefault(owner, Had(self._least()))
+                if owner not in self._ledger:
+                    self._ledger.begin(owner, self._here_now())
             self._reap(now)
             return self._jobs.get(task.key)
 
@@ -393,7 +244,9 @@ class Jobs:
             for number, when in enumerate(reversed(self._came))
             if now - when < _LIKE
         ]
-        found = forecasts([*players.values(), *others], running, idle, self._had, self._least())
+        found = forecasts(
+            [*players.values(), *others], running, idle, self._ledger.all, self._ledger.least(self._here_now())
+        )
         return dict(zip(players, found, strict=False))
 
     def _player(self, job: Job, now: float) -> Player:
@@ -453,14 +306,13 @@ class Jobs:
 
     def _rank(self, job: Job) -> tuple[bool, Had]:
         """The smallest comes next: whoever has been computed for the least, and of equals who came first."""
-        return self._late(job, self._clock()), min((self._had[owner] for owner in job.owners), default=Had())
+        return self._late(job, self._clock()), self._ledger.rank(job.owners)
 
-    def _least(self) -> float:
-        """What those had who had the least, of all who wait or are served."""
-        here = {owner for job in self._jobs.values() if job.active for owner in job.owners}
-        return min((self._had[owner].seconds for owner in here if owner in self._had), default=0.0)
+    def _here_now(self) -> set[str]:
+        """All who wait or are served."""
+        return {owner for job in self._jobs.values() if job.active for owner in job.owners}
 
-    def _next(self, slot: _Slot) -> Job | None:
+    def _next(self, slot: Slot) -> Job | None:
         """The job that the slot goes on with, taken from those that wait."""
         waiting = [job for job in self._waiting if not self._held_up(job) and self._fits(job)]
         own = [job for job in waiting if job.home is slot]
@@ -474,13 +326,9 @@ class Jobs:
         self._waiting.remove(job)
         if job.home not in (None, slot):
             self._end(job)
-        self._turns += 1
-        slot.charged = {owner: max(0.001, job.took or self._took.get("first", self._turn)) for owner in job.owners}
+        slot.charged = self._ledger.charge(job.owners, max(0.001, job.took or self._took.get("first", self._turn)))
         known = {owner for other in self._jobs.values() for owner in other.owners}
-        self._had = {owner: seconds for owner, seconds in self._had.items() if owner in known}
-        self._had |= {
-            owner: self._had[owner].with_turn(seconds, self._turns) for owner, seconds in slot.charged.items()
-        }
+        self._ledger.keep(known)
         self._here = {owner: when for owner, when in list(self._here.items()) if owner in known}
         self._by = {owner: by for owner, by in self._by.items() if owner in known} | dict.fromkeys(job.owners, slot)
         return job
@@ -497,7 +345,7 @@ class Jobs:
         begun = [one for one in self._jobs.values() if one.steps is not None or one.state == RUNNING]
         return not begun or job in begun or job.memory + sum(one.memory for one in begun) <= self._memory
 
-    def _sought(self, job: Job, slot: _Slot) -> bool:
+    def _sought(self, job: Job, slot: Slot) -> bool:
         """Is another slot about to take it, where what its visitor looked at before is remembered?"""
         before = [self._by[owner] for owner in job.owners if owner in self._by]
         return slot not in before and any(one.idle for one in before)
@@ -510,13 +358,13 @@ class Jobs:
 
     def _open(self) -> None:
         """One more slot."""
-        slot = _Slot()
+        slot = Slot()
         self._slots.append(slot)
         thread = threading.Thread(target=self._work, args=(slot,), name=f"ravine-job-{len(self._workers)}", daemon=True)
         self._workers.append(thread)
         thread.start()
 
-    def _work(self, slot: _Slot) -> None:
+    def _work(self, slot: Slot) -> None:
         torch.set_num_threads(1)
         while (job := self._taken(slot)) is not None:
             which = "first" if job.took is None else "later"
@@ -524,10 +372,7 @@ class Jobs:
             with self._changed:
                 # Alone it may have gone on for long: while others wait, a turn ends with the step that is longest.
                 took = min(self._clock() - slot.began, self._turn + job.step)
-                for owner, seconds in slot.charged.items():
-                    if owner in self._had:
-                        had = self._had[owner]
-                        self._had[owner] = had.with_turn(took - seconds, had.last)
+                self._ledger.settle(slot.charged, took)
                 if job.state != CANCELLED:
                     self._learn(which, took)
                     job.took = took
@@ -550,7 +395,7 @@ class Jobs:
     def _learn(self, what: str, seconds: float) -> None:
         self._took[what] = seconds + (1 - _RECENT) * (self._took.get(what, seconds) - seconds)
 
-    def _taken(self, slot: _Slot) -> Job | None:
+    def _taken(self, slot: Slot) -> Job | None:
         """Waits for a job; None when the slot is to end."""
         with suppress(OSError, RuntimeError):  # where no process starts, that is said of the next job
             self._settle(slot)
@@ -567,7 +412,7 @@ class Jobs:
                 slot.idle = False
         return None
 
-    def _settle(self, slot: _Slot) -> Place:
+    def _settle(self, slot: Slot) -> Place:
         """The slot's place; a new one for one that has ended, and then nothing is at home there any more."""
         if slot.place is not None and slot.place.ended:
             slot.place.close()
@@ -581,7 +426,7 @@ class Jobs:
             slot.place = place
         return slot.place
 
-    def _served_once(self, job: Job, slot: _Slot) -> bool:
+    def _served_once(self, job: Job, slot: Slot) -> bool:
         """One turn of a job, whatever becomes of it. Does it go on after it?"""
         error = ""
         try:
@@ -602,7 +447,7 @@ class Jobs:
                 job.state, job.error = FAILED, error
         return False
 
-    def _advance(self, job: Job, slot: _Slot) -> bool:
+    def _advance(self, job: Job, slot: Slot) -> bool:
         """One turn of a job. Does it go on after it?"""
         place = self._settle(slot)
         with self._changed:
@@ -652,7 +497,7 @@ class Jobs:
             other.result, other.begun = shown, None  # its own pace tells nothing of what others have done for it
             other.given += 1
 
-    def _silent(self, slot: _Slot, job: Job, seconds: float) -> None:
+    def _silent(self, slot: Slot, job: Job, seconds: float) -> None:
         """A job gives no sign of life: whoever waits is served by another slot, as long as not too many are set aside."""
         with self._changed:
             job.silent = seconds

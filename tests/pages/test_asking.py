@@ -12,7 +12,7 @@ from pages import _services as services
 from ravine import Experiment, compute, inquiries
 from ravine.axis import Axis
 from ravine.basins import basins
-from ravine.jobs import CANCELLED
+from ravine.job import CANCELLED
 from tests.pages.test_computations import Gate
 from tests.pages.visitor import PATIENCE, component, packet, paths, shown, sound, visit, visit_link
 

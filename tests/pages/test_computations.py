@@ -12,7 +12,8 @@ from landscapes import LANDSCAPES, settings
 from pages import _services as services
 from pages._text import plain
 from ravine import Store, compute, computing
-from ravine.jobs import CANCELLED, DONE, Jobs
+from ravine.job import CANCELLED, DONE
+from ravine.jobs import Jobs
 from tests.pages.visitor import (
     NETWORK_VIEWS,
     PATIENCE,

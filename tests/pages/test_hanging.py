@@ -17,7 +17,8 @@ from pages import _services as services
 from ravine import Experiment, Store, compute
 from ravine.crew import Crew
 from ravine.desk import Desk
-from ravine.jobs import CANCELLED, Jobs
+from ravine.job import CANCELLED
+from ravine.jobs import Jobs
 from tests.pages.visitor import PATIENCE, paths, sound, visit_link
 from tests.ravine.own_file import registered
 

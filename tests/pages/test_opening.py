@@ -11,7 +11,7 @@ from pages._text import plain
 from ravine import Experiment, compute
 from ravine.axis import Axis
 from ravine.experiment import VIEWS
-from ravine.jobs import DONE
+from ravine.job import DONE
 from ravine.picture import surface_field
 from tests.pages.visitor import (
     EXAMPLES,

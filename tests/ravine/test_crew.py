@@ -20,7 +20,8 @@ from pages import _services as services
 from ravine import Experiment, Store, compute, computing, own
 from ravine.crew import Crew
 from ravine.desk import Desk, Late
-from ravine.jobs import CANCELLED, DONE, FAILED, RUNNING, Jobs
+from ravine.job import CANCELLED, DONE, FAILED, RUNNING
+from ravine.jobs import Jobs
 from ravine.parcel import pack, unpack
 from ravine.pictures import pictures
 from tests.pages.visitor import settled, sound, visit_link

@@ -11,8 +11,11 @@ import ravine.tasks
 from landscapes import MLP
 from optimizers import OPTIMIZERS
 from ravine import Experiment, Store, compute
-from ravine.forecast import Forecast, Had, Player, forecasts
-from ravine.jobs import QUEUED, Jobs
+from ravine.forecast import Forecast, Player, forecasts
+from ravine.job import QUEUED
+from ravine.jobs import Jobs
+from ravine.ledger import Had
+from tests.ravine.queueing import Clock
 
 PATIENCE = 30.0
 ALWAYS = 1000
@@ -22,13 +25,6 @@ BASE = Experiment(
     view="edge",
     steps=40,
 )
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 class Class:

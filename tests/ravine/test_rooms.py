@@ -21,18 +21,6 @@ from ravine.rooms import (
 SEAT, OTHER = "a" * 32, "b" * 32
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def rooms(clock):
     return Rooms(clock, rooms=3, seats=2, idle=100)
