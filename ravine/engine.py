@@ -19,7 +19,8 @@ from landscapes.pieces import Shelf
 from optimizers import Stepper, Trajectory, composed, layers, planned, run, running, studying, sweeping, swept
 from optimizers.flow import FlowError, GradientFlow
 from optimizers.probes import Probe
-from optimizers.program import Program, Unfit, side_by_side
+from optimizers.program import Program, side_by_side
+from optimizers.stand_in import Unfit
 from ravine import cuts
 from ravine.connection import CURVED, bending, between
 from ravine.experiment import DTYPES, Experiment

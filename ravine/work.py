@@ -16,6 +16,7 @@ from landscapes import QUANTITIES, Landscape, Surface
 from landscapes.quantities import COARSE
 from optimizers import Stepper, layers
 from optimizers.curves import PLACES
+from optimizers.program import likely
 from optimizers.stepsize import CHECKPOINTS
 
 if TYPE_CHECKING:  # an Experiment is refused if it asks for too much
@@ -38,6 +39,8 @@ _STEP = 20  # a step of the loop around all rules
 # In seconds of one core of a machine of 2026, within a factor of two or so; what is late all the same, the desk hands on:
 _OPERATION = 4e-6
 _MULTIPLICATION = 1 / 3e9
+_NUMBER = 1.5e-7  # an operation on a number, in a program,
+_NOTED = 5e-3  # which is made in this time
 _UPDATE, _ENTRY = 1.2e-7, 4e-9  # of one run of many in a batch: a step of its rule, and an operation of its surface
 
 
@@ -136,7 +139,7 @@ def of_runs(experiment: Experiment) -> Work:
 def seconds(experiment: Experiment) -> float:
     """What the experiment takes."""
     if experiment.view == "descend":
-        return of_paths(experiment).seconds
+        return _of_programs(experiment) if _has_programs(experiment) else of_paths(experiment).seconds
     if experiment.view != "sweep":
         return of_runs(experiment).seconds
     runs = math.prod(axis.points for axis in experiment.axes)
@@ -153,6 +156,22 @@ def of_paths(experiment: Experiment, several: int = 1) -> Work:
     each += 2 * _GRADIENT * experiment.landscape.operations * len(experiment.optimizers)
     rehearsed = 2 if any(_rehearses(one) for one in experiment.optimizers) else 1
     return Work(0, operations=several * rehearsed * experiment.steps * each)
+
+
+def _has_programs(experiment: Experiment) -> bool:
+    """Does it run as programs of scalar operations (see optimizers.program), as far as can be told at once?"""
+    return (
+        experiment.dtype == "float64"
+        and experiment.device == "cpu"
+        and isinstance(experiment.landscape, Surface)
+        and all(likely(experiment.landscape, one) for one in experiment.optimizers)
+    )
+
+
+def _of_programs(experiment: Experiment) -> float:
+    """Seconds of all rules on a surface."""
+    each = _of_rules(experiment.optimizers) + _GRADIENT * experiment.landscape.operations * len(experiment.optimizers)
+    return len(experiment.optimizers) * _NOTED + experiment.steps * each * _NUMBER
 
 
 def of_cut(landscape: Landscape, points: int) -> Work:

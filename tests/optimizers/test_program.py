@@ -8,11 +8,13 @@ import random
 import pytest
 import torch
 
-import optimizers.program
+import optimizers.stand_in
 from landscapes import LANDSCAPES, Formula
 from landscapes.surfaces import Surface
 from optimizers import OPTIMIZERS, SCHEDULES, WRAPPERS, composed, planned, run
-from optimizers.program import _QUICK, _TERMS, Program, Unfit, _formula, side_by_side
+from optimizers.program import Program, _formula, likely, side_by_side
+from optimizers.scalars import QUICK, TERMS
+from optimizers.stand_in import Unfit
 from tests.rounding import AnotherOrder
 from tests.sampling import sampled
 
@@ -118,6 +120,20 @@ def test_a_rule_without_a_program_says_why(name):
         followed(land, OPTIMIZERS[name](), land.start()[0], 20)
 
 
+def test_what_is_likely_to_have_a_program_is_told_before_it_runs():
+    surface, own = LANDSCAPES["rosenbrock"](), SURFACES["quadratic"]
+    assert {name for name, kind in OPTIMIZERS.items() if not likely(surface, kind())} == set(WITHOUT)
+    assert likely(surface, composed(OPTIMIZERS["adam"](), None, [WRAPPERS["clip_norm"]]))
+    assert not likely(surface, composed(OPTIMIZERS["sam"](), None, [WRAPPERS["clip_norm"]]))
+    assert not likely(surface, composed(OPTIMIZERS["adam"](), next(iter(SCHEDULES.values()))()))
+
+    class Steeper(own):
+        def loss(self, params):
+            return 2 * super().loss(params)
+
+    assert not likely(Steeper(), OPTIMIZERS["adam"]())
+
+
 AROUND = sorted([*SCHEDULES, *WRAPPERS])
 STEPPED = {"clip_norm", "clip_value", "decoupled_decay", "lookahead"}
 
@@ -168,13 +184,13 @@ def test_each_operation_is_that_of_torch_for_any_number():
         count = 2 if name in ("div", "pow", "max", "min", "add", "sub", "mul") else 1
         for values in itertools.product(SPECIAL, repeat=count):
             true = float(function(*(torch.tensor(one, dtype=torch.float64) for one in values)))
-            ours = float(_TERMS[name](*values))
+            ours = float(TERMS[name](*values))
             assert ours == pytest.approx(true, rel=1e-15, abs=5e-324, nan_ok=True), (name, values)
             if true == 0 == ours and name in ("add", "sub", "mul", "div", "neg", "sqrt"):
                 assert math.copysign(1, ours) == math.copysign(1, true), (name, values)
-            if count == 1 and name in _QUICK:  # or it raises, and the steps are taken again
+            if count == 1 and name in QUICK:  # or it raises, and the steps are taken again
                 try:
-                    quick = _QUICK[name](*values)
+                    quick = QUICK[name](*values)
                 except (ValueError, OverflowError):
                     continue
                 assert quick == pytest.approx(true, rel=1e-15, abs=5e-324, nan_ok=True), (name, values)
@@ -185,13 +201,13 @@ def test_a_program_is_made_of_our_own_names_and_numbers():
     source = "def path(x, y):\n" + "".join(f"    {line}\n" for line in _formula(land).lines(False))
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name):
-            assert node.id in "xyfgh" or node.id[1:].isdigit() or node.id.removesuffix("_") in _TERMS
+            assert node.id in "xyfgh" or node.id[1:].isdigit() or node.id.removesuffix("_") in TERMS
         assert not isinstance(node, (ast.Attribute, ast.Subscript, ast.Import, ast.Lambda))
 
 
 def test_what_goes_otherwise_than_on_tensors_is_not_believed(monkeypatch):
     land = LANDSCAPES["rosenbrock"]()
-    monkeypatch.setitem(optimizers.program._TORCH, "add", lambda a, b, *, alpha=1: a)
+    monkeypatch.setitem(optimizers.stand_in._TORCH, "add", lambda a, b, *, alpha=1: a)
     with pytest.raises(Unfit, match="goes otherwise"):
         Program(land, OPTIMIZERS["gd"](), land.start()[0])
 

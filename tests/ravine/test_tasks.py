@@ -56,6 +56,14 @@ def _with(experiment, **looks):
     return dataclasses.replace(short, experiment=dataclasses.replace(experiment, **looks))
 
 
+def test_rules_that_run_as_programs_are_short_and_those_on_tensors_are_not():
+    quick = Experiment.default()
+    quick = dataclasses.replace(quick, optimizers=(OPTIMIZERS["adam"](), OPTIMIZERS["gd"]()), steps=5000)
+    assert is_short(quick)
+    for slow in ({"dtype": "float32"}, {"optimizers": (OPTIMIZERS["adam"](), OPTIMIZERS["sam"]())}):
+        assert not is_short(dataclasses.replace(quick, **slow))
+
+
 @pytest.mark.parametrize("view", list(VIEWS))
 def test_more_steps_take_longer(view):
     experiment = Experiment.default(view)
