@@ -13,7 +13,8 @@ from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -379,15 +380,37 @@ def setting(default: Any, low: Any = None, high: Any = None, *, choices: tuple[s
 
 def settings(kind: Any) -> dict[str, Setting]:
     """The settings of a declared class or instance, by field name, in the order of declaration."""
-    return {field.name: field.metadata["setting"] for field in dataclasses.fields(kind) if "setting" in field.metadata}
+    return dict(_declared(kind if isinstance(kind, type) else type(kind)).settings)
+
+
+class _Facts(NamedTuple):
+    """What a declared class says of itself."""
+
+    fields: Mapping[str, Any]  # as dataclasses keeps them
+    names: frozenset[str]
+    settings: Mapping[str, Setting]
+    aliases: Mapping[str, str]
+
+
+_known: WeakKeyDictionary[type, _Facts] = WeakKeyDictionary()
+
+
+def _declared(cls: type) -> _Facts:
+    """Kept, since a page asks it of each of its controls; made anew for a class that has become a dataclass meanwhile."""
+    facts = _known.get(cls)
+    if facts is None or facts.fields is not cls.__dataclass_fields__:  # type: ignore[attr-defined]
+        of = {one.name: one.metadata["setting"] for one in dataclasses.fields(cls) if "setting" in one.metadata}
+        aliases = {alias: name for name, one in of.items() for alias in one.aliases}
+        names = frozenset(one.name for one in dataclasses.fields(cls))
+        facts = _known[cls] = _Facts(cls.__dataclass_fields__, names, of, aliases)  # type: ignore[attr-defined]
+    return facts
 
 
 class DeclaredMeta(ABCMeta):
     """Lets a setting be passed under an alias, and turns an unknown name into a sentence."""
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
-        known, fields = settings(cls), {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        names = {alias: name for name, one in known.items() for alias in one.aliases}
+        _, fields, known, names = _declared(cls)
         twice = [key for key in values if names.get(key, key) != key and names[key] in values]
         if twice:
             raise TypeError(f"{names[twice[0]]} is given twice: {twice[0]} is another name for it.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import streamlit as st
@@ -194,18 +195,26 @@ def _stride(value: int) -> int:
     return int(10 ** max(0, math.floor(math.log10(max(1, value))) - 1)) * (5 if value >= 100 else 1)
 
 
+@lru_cache(maxsize=64)
+def _grid(low: float, high: float) -> tuple[float, ...]:
+    """Preferred numbers from low to high, both above 0."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    grid = (float(f"{mantissa}e{decade}") for decade in decades for mantissa in _PREFERRED)
+    return tuple(point for point in grid if low <= point <= high)
+
+
+_spelled = lru_cache(maxsize=4096)(number)  # of the hundreds of positive numbers that sliders offer on each run
+
+
 def _logarithmic(name: str, one: Number, key: str, value: float) -> float:
     """A slider over preferred numbers, with the exact value among them where it is none of them."""
     current = begin(key, value)
-    low, high = one.scale or (one.low, one.high)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    grid = [float(f"{mantissa}e{decade}") for decade in decades for mantissa in _PREFERRED]
-    kept = [point for point in grid if low <= point <= high and number(point) != number(current)]
+    kept = [point for point in _grid(*(one.scale or (one.low, one.high))) if _spelled(point) != number(current)]
     return st.select_slider(
         spoken(name, one),
         sorted([*kept, current]),
         current,
-        format_func=number,
+        format_func=_spelled,
         key=key,
         help=ours(one, "help") or None,
     )

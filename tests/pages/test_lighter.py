@@ -1,5 +1,9 @@
 """What Streamlit is spared changes nothing of what it says."""
 
+import asyncio
+import threading
+from types import SimpleNamespace
+
 import pytest
 from streamlit import config
 from streamlit.proto.NewSession_pb2 import NewSession
@@ -9,6 +13,7 @@ from streamlit.runtime.state.session_state import SessionState
 from streamlit.testing.v1 import AppTest
 
 from pages import _lighter
+from tests.awaiting import awaited
 
 SECTIONS = {
     "theme": lambda theme: theme,
@@ -96,3 +101,89 @@ def test_one_look_collects_nothing():
         assert seen == []
         assert [*iter(values)] == []
         assert set(seen) == {"all"}
+
+
+# ------------------------------------------------------------------ messages
+
+
+def test_the_loop_is_woken_once_for_what_several_threads_ask_and_answers_in_order():
+    woken, heard, session = [], [], SimpleNamespace()
+    soon = _lighter._in_batches(lambda session, callback: woken.append(callback))
+
+    def asking(name):
+        for number in range(1000):
+            soon(session, lambda number=number: heard.append((name, number)))
+
+    threads = [threading.Thread(target=asking, args=(name,)) for name in "abc"]
+    [one.start() for one in threads]
+    [one.join() for one in threads]
+    assert len(woken) == 1
+    assert heard == []
+    woken.pop()()
+    assert len(heard) == 3000
+    assert all([number for one, number in heard if one == name] == list(range(1000)) for name in "abc")
+    soon(session, lambda: heard.clear())  # and later asks wake it again
+    woken.pop()()
+    assert (heard, woken) == ([], [])
+
+
+def test_what_is_asked_meanwhile_is_heard_and_a_failure_holds_up_nobody():
+    woken, heard, session = [], [], SimpleNamespace()
+    soon = _lighter._in_batches(lambda session, callback: woken.append(callback))
+    soon(session, lambda: soon(session, lambda: heard.append("meanwhile")))
+    soon(session, lambda: 1 / 0)
+    soon(session, lambda: heard.append("after"))
+    with pytest.raises(ZeroDivisionError):
+        woken.pop(0)()
+    while woken:
+        woken.pop(0)()
+    assert heard == ["after", "meanwhile"]
+
+
+def test_that_there_is_something_to_send_is_noted_at_once_on_the_loop_and_said_elsewhere():
+    async def on_the_loop():
+        said = []
+        loop = SimpleNamespace(eventloop=asyncio.get_running_loop(), need_send_data=asyncio.Event())
+        runtime = SimpleNamespace(_get_async_objs=lambda: loop)
+        say = _lighter._said_once(said.append)
+        say(runtime)
+        assert (loop.need_send_data.is_set(), said) == (True, [])
+        await asyncio.to_thread(say, runtime)
+        assert said == [runtime]
+
+    awaited(on_the_loop())
+
+
+def test_a_pause_of_no_length_is_taken_now_and_then_and_every_other_is_kept(monkeypatch):
+    now, taken = [100.0], []
+
+    async def sleep(delay):
+        taken.append((now[0], delay))
+
+    monkeypatch.setattr(_lighter.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    spared = _lighter._Asyncio()
+    assert spared.Event is asyncio.Event
+
+    async def pauses():
+        for now[0] in (100.0, 100.001, 100.002, 100.006, 100.007):
+            await spared.sleep(0)
+        await spared.sleep(0.01)
+
+    awaited(pauses())
+    assert taken == [(100.0, 0), (100.006, 0), (100.007, 0.01)]
+
+
+def test_settings_are_the_same_without_the_lock(monkeypatch):
+    locked = config.get_option.__wrapped__ if hasattr(config.get_option, "__wrapped__") else config.get_option
+    free = _lighter._unlocked(locked)
+    known = config.get_config_options()
+    assert len(known) > 100
+    assert [free(key) for key in known] == [locked(key) for key in known]
+    with pytest.raises(RuntimeError, match="not defined"):
+        free("theme.unknown")
+    monkeypatch.setattr(config, "_config_lock", threading.RLock())
+    held = threading.Thread(target=config._config_lock.acquire)  # which never gives it back
+    held.start()
+    held.join()
+    assert free("server.port") == known["server.port"].value
