@@ -14,7 +14,7 @@ run: $(VENV)/installed
 test: $(VENV)/installed-dev lint browser
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder # the slow files of the browser come first
 
-prove: $(VENV)/installed-dev # the whole of each product of cases of which `make test` runs a sample
+prove: $(VENV)/installed-dev browser # the whole of each product of cases of which `make test` runs a sample
 	$(BIN)/python -m pytest -n auto -m "prove or sampled"
 
 fuzz: $(VENV)/installed-dev # hostile links, formulas and files: SECONDS for each door, SEED draws others

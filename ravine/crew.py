@@ -23,6 +23,7 @@ from typing import Any
 
 from ravine import worker
 from ravine.parcel import Parcel, pack, unpack
+from ravine.place import FIRST_TURN
 from ravine.store import Store
 from ravine.tasks import Answer, Task
 
@@ -227,7 +228,7 @@ class Steps:
         self.silent_for: Callable[[float], object] = lambda seconds: None  # called now and then while nothing is heard
         self._later: tuple[Any, ...] | None = None  # heard, and to be heeded next
         self._silent = 0.0  # seconds since the last sign of life
-        self._begun = self._over = False
+        self._begun = self._pulled = self._over = False
         self._last: Answer | None = None  # the latest that was received, which the next is told by
 
     def __iter__(self) -> Steps:
@@ -244,8 +245,9 @@ class Steps:
                 return found
             self._place.tell(worker.BEGIN, self.number, pack(self._task))
         if self.resting:
-            self.resting = False
-            self._place.tell(worker.GO, self.number, self._place.turn)
+            turn = self._place.turn if self._pulled else min(FIRST_TURN, self._place.turn)
+            self.resting, self._pulled = False, True
+            self._place.tell(worker.GO, self.number, turn)
         return self._heard()
 
     def give_up(self) -> None:

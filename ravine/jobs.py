@@ -23,7 +23,7 @@ from ravine.engine import begun_by
 from ravine.forecast import Forecast, Player, forecasts
 from ravine.job import CANCELLED, DONE, FAILED, RUNNING, Job, Slot
 from ravine.ledger import Had, Ledger
-from ravine.place import Here, Place
+from ravine.place import FIRST_TURN, Here, Place
 from ravine.store import Store
 from ravine.tasks import Task, said
 
@@ -38,7 +38,8 @@ class Busy(RuntimeError):
 
 class Jobs:
     """A queue served by a few slots, fair between visitors: each job has a turn of a second or so, or of one step that takes
-    longer, and the next turn is that of the visitor who has been computed for the least.
+    longer, and the next turn is that of the visitor who has been computed for the least. The first turn is a short one: of many
+    who come at once, each sees something soon.
 
     A visitor has at most `per_visitor` jobs: one more gives up the oldest. A job nobody has polled for `yield_after`
     seconds comes after all others, and one not polled for `forget_after` is cancelled. With a `crew`, each slot has a worker
@@ -67,6 +68,7 @@ class Jobs:
     ):
         self.store = store
         self._limit, self._per_visitor, self._turn, self._clock = queue, per_visitor, turn, clock
+        self._first_turn = min(FIRST_TURN, turn)
         self._forget_after, self._yield_after = forget_after, yield_after
         self._overdue, self._silence, self._memory = min(overdue, silence), silence, memory
         self._jobs: dict[str, Job] = {}  # by the task's key, in the order in which they came
@@ -326,7 +328,9 @@ class Jobs:
         self._waiting.remove(job)
         if job.home not in (None, slot):
             self._end(job)
-        slot.charged = self._ledger.charge(job.owners, max(0.001, job.took or self._took.get("first", self._turn)))
+        slot.charged = self._ledger.charge(
+            job.owners, max(0.001, job.took or self._took.get("first", self._first_turn))
+        )
         known = {owner for other in self._jobs.values() for owner in other.owners}
         self._ledger.keep(known)
         self._here = {owner: when for owner, when in list(self._here.items()) if owner in known}
@@ -459,6 +463,7 @@ class Jobs:
             steps = job.steps
         steps.silent_for = lambda seconds: self._silent(slot, job, seconds)
         began, before = self._clock(), job.seconds
+        turn = self._first_turn if job.took is None else self._turn
         job.step, last = 0.0, began
         for result in steps:
             with self._changed:
@@ -475,7 +480,7 @@ class Jobs:
                     job.begun = job.seconds, job.share
                 self._changed.notify_all()
                 self._reap(self._clock())
-                if steps.resting and self._waiting and self._clock() - began >= self._turn:
+                if steps.resting and self._waiting and self._clock() - began >= turn:
                     return True
         with self._changed:
             if job.state == RUNNING:

@@ -11,6 +11,8 @@ from ravine.cuts import Known
 from ravine.store import Store
 from ravine.tasks import Answer, Task, answers
 
+FIRST_TURN = 0.4  # seconds of the first turn of a computation, as far as there is something to see then
+
 
 class Steps(Protocol):
     """A computation that goes on when it is pulled."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.sampling import sampled
+from tests.sampling import WIDE, sampled, thin
 
 
 def drawn(params):
@@ -28,3 +28,33 @@ def test_a_param_keeps_its_id_and_its_marks():
 
 def test_fewer_cases_than_are_drawn_all_run():
     assert len(drawn(sampled("ab", 5))) == 2
+
+
+class Case:
+    """A test that was collected, with its marks."""
+
+    def __init__(self, nodeid, *marks):
+        self.nodeid, self.marks = nodeid, [*marks]
+
+    def get_closest_marker(self, name):
+        return name if name in self.marks else None
+
+    def add_marker(self, name):
+        self.marks.append(name)
+
+
+def test_a_numerical_test_of_many_cases_is_thinned_and_nothing_else():
+    wide = [Case(f"tests/optimizers/test_a.py::test[{number}]") for number in range(3 * WIDE)]
+    phenomena = [Case(f"tests/phenomena/test_{number}.py::test") for number in range(WIDE)]
+    others = [Case(f"tests/optimizers/test_a.py::narrow[{number}]") for number in range(WIDE - 1)]
+    others += [Case(f"tests/ravine/test_a.py::test[{number}]") for number in range(3 * WIDE)]
+    drawn = [Case(f"tests/landscapes/test_a.py::test[{number}]", "sampled") for number in range(3 * WIDE)]
+    thin([*wide, *phenomena, *others, *drawn])
+    for cases, count in ((wide, WIDE), (phenomena, WIDE // 2)):
+        assert sum(one.marks == ["sampled"] for one in cases) == count
+        assert sum(one.marks == ["prove", "thinned"] for one in cases) == len(cases) - count
+    assert all(one.marks == [] for one in others)
+    assert all(one.marks == ["sampled"] for one in drawn)
+    again = [Case(one.nodeid) for one in wide]
+    thin(again)
+    assert [one.marks for one in again] == [one.marks for one in wide]

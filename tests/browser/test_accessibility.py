@@ -11,6 +11,7 @@ from importlib.resources import files
 import pytest
 
 from tests.browser.screen import _QUIET
+from tests.sampling import sampled
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
 TINY = "land=mlp&land.data=chebyshev&land.hidden=20x20&land.objective=squared&opt1=gd&opt1.lr=0.3&steps=300&every=10"
@@ -40,7 +41,7 @@ def violations(screen, *rules):
     ]
 
 
-@pytest.mark.parametrize("view", PAGES)
+@pytest.mark.parametrize("view", sampled(PAGES, 2))
 def test_no_serious_violation(visit, view):
     screen = visit(PAGES[view], color_scheme="light")
     if view != "descend":

@@ -41,6 +41,7 @@ def beside(screen):
     return said.inner_text()
 
 
+@pytest.mark.prove  # half a minute
 def test_what_a_visitor_forges_no_other_sees(visit, tmp_path, honest):
     arrays = honest.arrays()
     forged = Result.from_arrays(EXPERIMENT, arrays | {"params": 3 * arrays["params"]})

@@ -173,6 +173,7 @@ def test_who_had_no_word_for_long_is_counted():
     assert report.counts(lesson)["without picture or sentence"] == 3
 
 
+@pytest.mark.prove  # half a minute
 def test_students_of_every_kind_find_what_they_use_in_the_app(tmp_path):
     """Each opens a page, changes what its kind changes, and has a whole answer; the watch sees what the server takes."""
     surface = "v=1&land=booth&opt1=heavy_ball&steps=20&over_x=lr:0.001:0.1:8&over_y=momentum:0:0.9:8"

@@ -78,6 +78,26 @@ def test_the_time_until_a_turn_is_true_within_a_factor_of_two(steps, clock, tmp_
     assert jobs.wait(mine[0]) is not None
 
 
+def test_the_first_turn_is_short_so_that_everybody_sees_something_soon(clock, tmp_path, monkeypatch):
+    log, gate = [], threading.Event()
+
+    def quick(asked, **options):
+        real = [*computing(asked, **options)][0]
+        gate.wait(PATIENCE)
+        for done in range(1, 13):
+            clock.now += 0.25
+            log.append(asked.seed)
+            yield dataclasses.replace(real, done=done, total=12)
+
+    monkeypatch.setattr(ravine.tasks, "computing", quick)
+    jobs = Jobs(Store(tmp_path), turn=1.0, forget_after=1000.0, yield_after=1000.0, clock=clock)
+    mine = [jobs.submit(experiment(seed), f"visitor {seed}") for seed in range(3)]
+    gate.set()
+    until(jobs, lambda: all(job.state == DONE for job in mine))
+    assert log[:6] == [0, 0, 1, 1, 2, 2]
+    assert log[6:18] == [0] * 4 + [1] * 4 + [2] * 4
+
+
 def test_a_job_alone_is_not_interrupted(steps, clock, tmp_path):
     jobs = Jobs(Store(tmp_path), turn=1.0, clock=clock)
     job = jobs.submit(experiment(3), "ada")
