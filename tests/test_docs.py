@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -71,10 +72,28 @@ def test_every_limit_of_a_server_is_documented() -> None:
     assert told == {f"RAVINE_MAX_{field.name.upper()}" for field in dataclasses.fields(Limits)}
 
 
-def test_every_file_that_the_readme_links_to_exists() -> None:
-    for path in (ROOT / "README.md", ROOT / "docs" / "extending.md"):
+def test_every_file_that_a_document_links_to_exists() -> None:
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
         prose = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
         targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", prose)
         assert targets or path.name != "README.md"
         for target in targets:
             assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+def test_the_citation_names_what_is_built() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    said = dict(re.findall(r"^([\w-]+): *(.*)$", (ROOT / "CITATION.cff").read_text(), re.M))
+    assert (said["version"], said["license"]) == (project["version"], project["license"])
+    assert project["authors"] == [{"name": "The Ravine developers"}]
+    assert "  - name: The Ravine developers" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_whoever_contributes_is_sent_to_places_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    goals = (ROOT / "Makefile").read_text()
+    for goal in re.findall(r"make (\w+)", text):
+        assert re.search(rf"^{goal}:", goals, re.M), goal
+    places = re.findall(r"`((?:\w+/)+[\w.]*|\.ci/run)`", text)
+    assert len(places) > 8
+    assert all((ROOT / place).exists() for place in places)
