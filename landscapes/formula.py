@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import threading
 from collections.abc import Mapping
 
 from landscapes.expression import ARITY, FUNCTIONS, Expr, call, constant, ordered
@@ -21,6 +22,9 @@ ALLOWED = (
     + "."
 )
 
+# Python 3.11 counts the depth of the tree that it builds in one place for all threads: if one gives way to another meanwhile,
+# as a garbage collection may make it, both can end in a SystemError (gh-106905 of CPython).
+_ONE_AT_A_TIME = threading.Lock()
 _SPELLINGS = {"^": "**", "−": "-", "·": "*", "×": "*", "π": "pi", "\n": " ", "\t": " "}
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _POWERS = re.compile(f"⁻?[{_RAISED}]+")
@@ -81,7 +85,8 @@ def _tree(text: str, names: Mapping[str, object]) -> ast.expr:
         shown = f"“{odd}”" if odd.isprintable() else ascii(odd)
         raise FormulaError(f"The formula contains the character {shown}. {ALLOWED}")
     try:
-        tree = ast.parse(source.strip(), mode="eval").body
+        with _ONE_AT_A_TIME:
+            tree = ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         raise FormulaError(
             f"“{_short(' '.join(text.split()))}” is not a formula: write products as 2*x and powers as x^2. {ALLOWED}"

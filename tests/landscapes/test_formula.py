@@ -1,8 +1,12 @@
 """Formulas: what is admitted means what SymPy and mathematicians read; everything else is refused with a sentence."""
 
 import ast
+import gc
 import pkgutil
 import re
+import sys
+import threading
+import time
 from pathlib import Path
 
 import mpmath
@@ -473,3 +477,45 @@ def test_a_refusal_is_one_line_whatever_the_formula():
         parse(":\n\t:", {})
     assert str(refusal.value).isprintable()
     assert "“: :” is not a formula" in str(refusal.value)
+
+
+class _Littering:
+    """Garbage that the collector finds, and that gives way to other threads when it goes."""
+
+    def __init__(self):
+        self.me = self
+
+    def __del__(self):
+        time.sleep(0)
+
+
+@pytest.fixture
+def restless():
+    """The collector runs all the time, and threads give way at each step: what Python 3.11 shares between them is mixed up."""
+    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(20)
+    sys.setswitchinterval(1e-5)
+    yield
+    gc.set_threshold(*threshold)
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless")
+def test_visitors_who_type_at_once_read_their_own_formulas():
+    text = "sin(3*x)*cos(3*y) + x^2 + y^2 + " + " + ".join(["(x*y)"] * 10)
+    expected, found = parse(text, NAMES), []
+
+    def read():
+        for _ in range(300):
+            _Littering()
+            try:
+                found.append(parse(text, NAMES) == expected)
+            except SystemError as failure:
+                found.append(failure)
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert found == [True] * 2400
