@@ -410,11 +410,11 @@ class DeclaredMeta(ABCMeta):
     """Lets a setting be passed under an alias, and turns an unknown name into a sentence."""
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
-        _, fields, known, names = _declared(cls)
-        twice = [key for key in values if names.get(key, key) != key and names[key] in values]
+        _, fields, known, aliases = _declared(cls)
+        twice = [key for key in values if aliases.get(key, key) != key and aliases[key] in values]
         if twice:
-            raise TypeError(f"{names[twice[0]]} is given twice: {twice[0]} is another name for it.")
-        values = {names.get(key, key): value for key, value in values.items()}
+            raise TypeError(f"{aliases[twice[0]]} is given twice: {twice[0]} is another name for it.")
+        values = {aliases.get(key, key): value for key, value in values.items()}
         unknown = [key for key in values if key not in fields]
         if unknown:
             listed = ", ".join(known) or "none"

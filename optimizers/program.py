@@ -13,21 +13,22 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from landscapes import LANDSCAPES, Surface
+from landscapes import Surface
 from landscapes.expression import Expr, ordered
-from optimizers.optimizer import Oracle, Spent
+from landscapes.surfaces import Quadratic
+from optimizers.optimizer import Optimizer, Oracle, Spent
 from optimizers.scalars import made, written
 from optimizers.stand_in import Asked, Notes, Number, Stand, Unfit, standing_for
 from optimizers.stepper import State, Stepper
 from optimizers.trajectory import Counts, Trajectory
-from optimizers.wrappers import layers
+from optimizers.wrappers import Wrapper, composed, layers
 
 _VARIANTS = 12  # ways in which the decisions of a rule may fall, at most
 _OF_THE_FORMULA = ("loss", "value_and_grad", "_loss", "_value_and_grad", "graph", "_numbers", "_compiled")
@@ -281,22 +282,20 @@ class Program:
         )
 
 
-_fit: dict[tuple[type, ...], bool] = {}  # by the kinds of rule and wrappers, as found out at settings that came first
-
-
 def likely(landscape: Surface, stepper: Stepper) -> bool:
-    """Is there a program for it, as far as can be told at once? It is found out once for each kind of rule and wrappers."""
+    """Is there a program for it, as far as the kinds of rule and wrappers can tell?"""
     rule, schedule, wrappers = layers(stepper)
-    if schedule is not None or not _is_its_formula(landscape):
+    return schedule is None and _is_its_formula(landscape) and _fits(type(rule), *map(type, wrappers))
+
+
+@cache
+def _fits(rule: type[Optimizer], *wrappers: type[Wrapper]) -> bool:
+    """With its defaults, on a quadratic: found out once, for it takes milliseconds."""
+    try:
+        Program(Quadratic(), composed(rule(), None, wrappers), torch.ones(2, dtype=torch.float64))
+    except Unfit:
         return False
-    kinds = (type(rule), *map(type, wrappers))
-    if kinds not in _fit:
-        try:
-            Program(LANDSCAPES["quadratic"](), stepper, torch.ones(2, dtype=torch.float64))  # type: ignore[arg-type]
-            _fit[kinds] = True
-        except Unfit:
-            _fit[kinds] = False
-    return _fit[kinds]
+    return True
 
 
 def side_by_side(paths: Sequence[Trajectory]) -> Trajectory:

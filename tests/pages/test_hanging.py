@@ -2,7 +2,6 @@
 
 import dataclasses
 import signal
-import threading
 from functools import partial
 
 import pytest
@@ -19,6 +18,7 @@ from ravine.crew import Crew
 from ravine.desk import Desk
 from ravine.job import CANCELLED
 from ravine.jobs import Jobs
+from tests import awaiting
 from tests.pages.visitor import PATIENCE, paths, sound, visit_link
 from tests.ravine.own_file import registered
 
@@ -129,11 +129,7 @@ def looking(house, look, seed):
 
 
 def until(condition):
-    for _ in range(int(PATIENCE / 0.02)):
-        if condition():
-            return
-        threading.Event().wait(0.02)
-    raise AssertionError("waited too long")
+    awaiting.until(condition, PATIENCE)
 
 
 @pytest.mark.prove

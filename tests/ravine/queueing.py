@@ -1,10 +1,9 @@
 """What tests of the queue share: a small computation, a clock that they move, and patience."""
 
-import threading
-
 from landscapes import MLP
 from optimizers import OPTIMIZERS
 from ravine import Experiment
+from tests import awaiting
 
 PATIENCE = 60.0
 TINY = MLP(data="chebyshev", objective="squared", hidden=(4,))
@@ -24,9 +23,9 @@ class Clock:
 
 def until(jobs, condition):
     """Waits for a change that a worker makes under the manager's lock."""
-    for _ in range(int(PATIENCE / 0.01)):
+
+    def seen():
         with jobs._changed:
-            if condition():
-                return
-        threading.Event().wait(0.01)
-    raise AssertionError("waited too long")
+            return condition()
+
+    awaiting.until(seen, PATIENCE)

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 
 import dask
 import pytest
@@ -19,6 +18,7 @@ from optimizers import OPTIMIZERS
 from ravine import Experiment, Store, compute, computing
 from ravine.axis import Axis
 from ravine.cluster import VARIABLE, Unreachable, connect, from_environment
+from tests import awaiting
 from tests.ravine.dask_processes import cluster as processes
 from tests.ravine.dask_processes import nobody
 
@@ -62,10 +62,7 @@ def same(result, other=None):
 
 
 def until(condition):
-    end = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    awaiting.until(condition, 240.0)
 
 
 @pytest.mark.filterwarnings("ignore")  # of Dask's own, when a process goes

@@ -24,6 +24,7 @@ from ravine.job import CANCELLED, DONE, FAILED, RUNNING
 from ravine.jobs import Jobs
 from ravine.parcel import pack, unpack
 from ravine.pictures import pictures
+from tests import awaiting
 from tests.pages.visitor import settled, sound, visit_link
 from tests.ravine.examples import EXAMPLES, same
 from tests.ravine.own_file import registered
@@ -118,11 +119,7 @@ def training(seed=0, steps=60):
 
 
 def until(condition):
-    for _ in range(int(PATIENCE / 0.02)):
-        if condition():
-            return
-        threading.Event().wait(0.02)
-    raise AssertionError("waited too long")
+    awaiting.until(condition, PATIENCE)
 
 
 def over(job):
